@@ -1,0 +1,59 @@
+"""The error tree of the server side. `code` and `retryable` belong to the class.
+
+EdgewiseError
+├── ConfigurationError      the operator must change a setting; the message says which
+├── StorageUnavailableError    Redis or the database did not answer in time
+├── ModelError              the LLM failed; `code` is one of the failure classes
+├── TranscriptionError      the speech-to-text engine failed
+└── SynthesisError          the text-to-speech engine failed
+"""
+
+from typing import ClassVar
+
+
+class EdgewiseError(Exception):
+    """Anything of ours that went wrong; the message is fit for a log, never holds a secret."""
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+
+
+class ConfigurationError(EdgewiseError):
+    """A setting is missing or wrong; the message names it and says how to mend it."""
+
+    code: ClassVar[str] = "invalid_config"
+
+
+class StorageUnavailableError(EdgewiseError):
+    """Redis, the broker or the database did not answer in time."""
+
+    code: ClassVar[str] = "unavailable"
+    retryable: ClassVar[bool] = True
+
+
+class ModelError(EdgewiseError):
+    """The LLM failed: `failure` is its class, `status_code` the HTTP status if there was one."""
+
+    code: ClassVar[str] = "llm_failed"
+
+    def __init__(
+        self, failure: str, message: str, *, retryable: bool, status_code: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.can_retry = retryable
+        self.status_code = status_code
+
+
+class TranscriptionError(EdgewiseError):
+    """The speech-to-text engine failed."""
+
+    code: ClassVar[str] = "stt_failed"
+    retryable: ClassVar[bool] = True
+
+
+class SynthesisError(EdgewiseError):
+    """The text-to-speech engine failed."""
+
+    code: ClassVar[str] = "tts_failed"
+    retryable: ClassVar[bool] = True

@@ -1,0 +1,88 @@
+"""Every setting of the server side, read once per process from `EDGEWISE_*` and `.env`."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+OFFLINE_MODEL = "edgewise-offline"
+
+
+class Settings(BaseSettings):
+    """What is in force. Frozen; secrets show as asterisks. Times are in seconds unless named."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EDGEWISE_", env_file=".env", extra="ignore", frozen=True
+    )
+
+    home: Path = Field(default=Path("~/.edgewise"), description="all that is written lives here")
+    host: str = Field(default="127.0.0.1", description="address the gateway listens on")
+    port: int = Field(default=8300, ge=0, le=65_535, description="its port; 0 takes a free one")
+    api_key: SecretStr | None = Field(
+        default=None, min_length=16, description="Bearer key; unset, one is made in the home"
+    )
+
+    redis_url: str | None = Field(
+        default=None, description="redis://, rediss:// or unix://; unset, a private one is started"
+    )
+    broker_url: str | None = Field(default=None, description="Celery broker; unset, the Redis")
+    database_url: str | None = Field(
+        default=None, description="SQLAlchemy URL; unset, SQLite in the home"
+    )
+
+    managed_llm_base_url: str | None = Field(
+        default=None, description="OpenAI-compatible endpoint of the managed model"
+    )
+    managed_llm_model: str = Field(default=OFFLINE_MODEL, description="its model name")
+    managed_llm_api_key: SecretStr | None = Field(default=None, description="its key")
+    llm_gateway_host: str = Field(default="127.0.0.1", description="the LLM gateway's address")
+    llm_gateway_port: int = Field(default=8301, ge=0, le=65_535, description="and port")
+    llm_connect_s: float = Field(default=1.0, gt=0, description="deadline to connect")
+    llm_first_token_s: float = Field(
+        default=8.0, gt=0, description="deadline to the first content token"
+    )
+    llm_between_tokens_s: float = Field(default=3.0, gt=0, description="between content tokens")
+    llm_total_s: float = Field(default=30.0, gt=0, description="for the whole reply")
+
+    stt_engine: Literal["pocketsphinx", "scripted"] = Field(
+        default="pocketsphinx", description="speech-to-text; `scripted` is for load tests"
+    )
+    stt_processes: int = Field(default=2, ge=1, le=64, description="engine processes per worker")
+    tts_engine: Literal["espeak"] = Field(default="espeak", description="text-to-speech")
+    tts_processes: int = Field(default=2, ge=1, le=64, description="engine processes per worker")
+    turn_slots: int = Field(
+        default=64, ge=1, le=1_000, description="turns at once in one turn worker"
+    )
+
+    max_sessions: int = Field(default=1_000, ge=1, description="sessions of one gateway process")
+    max_busy_sessions: int = Field(
+        default=20, ge=1, description="sessions with audio under way in one gateway process"
+    )
+    endpoint_silence_ms: int = Field(
+        default=600, ge=100, le=6_000, description="silence that ends the user's turn"
+    )
+    max_utterance_s: float = Field(default=60.0, gt=0, description="a turn is cut after this")
+    ice_servers: tuple[str, ...] = Field(default=(), description="stun: and turn: URLs, JSON list")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+
+    @cached_property
+    def home_path(self) -> Path:
+        """The home as an absolute path."""
+        return self.home.expanduser().absolute()
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.home_path / 'edgewise.db'}"
+
+    @property
+    def llm_gateway_url(self) -> str:
+        """Where the LLM gateway is reached, with the version in the path."""
+        host = (
+            f"[{self.llm_gateway_host}]" if ":" in self.llm_gateway_host else self.llm_gateway_host
+        )
+        return f"http://{host}:{self.llm_gateway_port}/v1"
