@@ -1,0 +1,40 @@
+"""Fixtures that more than one kind of test stands on: real servers, started here."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from workers.embedded_redis import private_redis
+from workers.settings import Settings
+from workers.storage.redis_client import connect
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Redis of this test run's own."""
+    with private_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture
+def settings(redis_url: str, tmp_path: Path) -> Settings:
+    """Settings on the test's own Redis and folder, free ports, nothing from the environment."""
+    return Settings(
+        _env_file=None,
+        home=tmp_path / "home",
+        redis_url=redis_url,
+        port=0,
+        llm_gateway_port=0,
+        api_key="test-key-0123456789",
+        log_level="DEBUG",
+    )
+
+
+@pytest.fixture
+async def redis(settings: Settings) -> AsyncIterator[Redis]:
+    client = connect(settings)
+    yield client
+    await client.flushdb()
+    await client.aclose()

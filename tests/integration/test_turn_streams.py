@@ -1,0 +1,61 @@
+"""The streams of a turn on a real Redis."""
+
+from redis.asyncio import Redis
+
+from schemas.ids import new_id
+from schemas.turn import (
+    End,
+    Pause,
+    ReplyAudio,
+    ReplyText,
+    Spoken,
+    UserAudio,
+    input_stream,
+)
+from workers.storage.history import MAX_TURNS, Exchange, History
+from workers.storage.turn_streams import EXPIRE_S, TurnStreams
+
+
+async def test_the_utterance_comes_out_as_it_went_in(redis: Redis) -> None:
+    streams, turn_id = TurnStreams(redis), new_id("turn")
+    sent = [UserAudio(packets=(b"\x00one", b"", b"two")), Pause(), End(silence_ms=600)]
+    await streams.write_input(turn_id, *sent)
+
+    read = []
+    async for entry in streams.read_input(turn_id, wait_ms=20):
+        if entry is None:
+            break
+        read.append(entry)
+
+    assert read == sent
+    assert 0 < await redis.ttl(input_stream(turn_id)) <= EXPIRE_S
+
+
+async def test_the_reply_is_read_while_it_is_written(redis: Redis) -> None:
+    streams, turn_id = TurnStreams(redis), new_id("turn")
+    reply = streams.read_reply(turn_id, wait_ms=20)
+
+    assert await anext(reply) is None
+    await streams.write_reply(turn_id, ReplyText(attempt=1, sentence=0, text="Hello."))
+    assert await anext(reply) == ReplyText(attempt=1, sentence=0, text="Hello.")
+    audio = ReplyAudio(attempt=1, sentence=0, first=0, last=True, packets=(b"a", b"b"))
+    await streams.write_reply(turn_id, audio)
+    assert await anext(reply) == audio
+
+
+async def test_what_was_spoken_is_replaced_whole(redis: Redis) -> None:
+    streams, turn_id = TurnStreams(redis), new_id("turn")
+    assert await streams.read_spoken(turn_id) == ()
+    await streams.write_spoken(turn_id, (Spoken(text="One.", packets=9, complete=True),))
+    await streams.write_spoken(turn_id, (Spoken(text="Two.", packets=3, complete=False),))
+    assert await streams.read_spoken(turn_id) == (Spoken(text="Two.", packets=3, complete=False),)
+
+
+async def test_the_history_keeps_the_last_turns_in_order(redis: Redis) -> None:
+    history, session_id = History(redis), new_id("session")
+    for number in range(MAX_TURNS + 5):
+        await history.append(
+            session_id, Exchange(turn_id=str(number), user="u", agent="a", interrupted=False)
+        )
+    turns = [exchange.turn_id for exchange in await history.read(session_id)]
+    assert turns == [str(number) for number in range(5, MAX_TURNS + 5)]
