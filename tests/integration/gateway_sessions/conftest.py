@@ -1,0 +1,112 @@
+"""A gateway of sessions alone: its routes, its registry, the real Redis, agents in a dict."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from celery import Celery
+from fastapi import FastAPI
+from redis.asyncio import Redis
+
+from schemas.agent import Agent, Input, Output, TurnDetection, Voice
+from schemas.ids import new_id
+from workers.celery_app import make_celery
+from workers.gateway.registry import SessionRegistry
+from workers.gateway.rest_errors import add_error_handlers, crash_response
+from workers.gateway.sessions import router
+from workers.settings import Settings
+from workers.storage.history import History
+from workers.storage.turn_streams import TurnStreams
+from workers.web.request_log import RequestLog
+
+KEY = "test-key-0123456789"
+
+
+class AgentsInADict:
+    def __init__(self) -> None:
+        self.by_id: dict[str, Agent] = {}
+
+    def add(self, *, greeting: str | None = None, interrupt: bool = True) -> Agent:
+        now = datetime.now(UTC)
+        detection = TurnDetection(interrupt_response=interrupt)
+        agent = Agent(
+            id=new_id("agent"),
+            name="Test",
+            system_prompt="Be brief.",
+            greeting=greeting,
+            voice=Voice(voice_id="ivy"),
+            input=Input(turn_detection=detection),
+            output=Output(),
+            llm=(),
+            created_at=now,
+            updated_at=now,
+        )
+        self.by_id[agent.id] = agent
+        return agent
+
+    async def get(self, agent_id: str, account: str | None = None) -> Agent | None:
+        return self.by_id.get(agent_id) if account in (None, "default") else None
+
+
+@dataclass
+class Needs:
+    settings: Settings
+    redis: Redis
+    streams: TurnStreams
+    history: History
+    agents: AgentsInADict
+    celery: Celery
+
+
+@dataclass
+class Gateway:
+    """The gateway under test and an HTTP client that holds its key."""
+
+    http: httpx.AsyncClient
+    sessions: SessionRegistry
+    agents: AgentsInADict
+    history: History
+
+
+StartGateway = Callable[..., AbstractAsyncContextManager[Gateway]]
+
+
+@pytest.fixture
+def start_gateway(settings: Settings, redis: Redis) -> StartGateway:
+    """Start a gateway with settings of a test's own."""
+
+    @asynccontextmanager
+    async def start(**changes: object) -> AsyncIterator[Gateway]:
+        changed = settings.model_copy(update={"endpoint_silence_ms": 300, **changes})
+        celery = make_celery(changed, "gateway")
+        agents = AgentsInADict()
+        needs = Needs(changed, redis, TurnStreams(redis), History(redis), agents, celery)
+        sessions = SessionRegistry(needs)
+        app = FastAPI()
+        app.state.resources = needs
+        app.state.sessions = sessions
+        app.state.api_key = KEY
+        app.include_router(router)
+        add_error_handlers(app)
+        app.add_middleware(RequestLog, on_crash=crash_response)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        headers = {"Authorization": f"Bearer {KEY}"}
+        try:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://gateway", headers=headers
+            ) as http:
+                yield Gateway(http, sessions, agents, needs.history)
+        finally:
+            await sessions.close()
+            celery.close()
+
+    return start
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> AsyncIterator[Gateway]:
+    async with start_gateway() as running:
+        yield running

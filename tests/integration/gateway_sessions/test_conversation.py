@@ -1,0 +1,60 @@
+"""Whole turns over real WebRTC, with a scripted worker on the real Redis."""
+
+from redis.asyncio import Redis
+
+from schemas.session_events import AgentTranscript, ReplyDone, ReplyMetrics, UserTranscript
+from schemas.turn import End, Pause, UserAudio
+from tests.fakes.scripted_turn_worker import ScriptedTurnWorker, packet_of, place_of
+from tests.integration.gateway_sessions.client import Client
+from tests.integration.gateway_sessions.conftest import Gateway
+
+SPEECH = [b"\x78" + bytes([number]) * 40 for number in range(12)]
+
+
+async def test_a_turn_goes_from_the_gate_to_the_last_packet_in_the_order_of_the_contract(
+    gateway: Gateway, redis: Redis
+) -> None:
+    agent = gateway.agents.add()
+    async with (
+        ScriptedTurnWorker.running(redis) as worker,
+        Client.calling(gateway.http, agent.id) as client,
+    ):
+        await client.say(SPEECH)
+        await client.heard("reply.metrics")
+        assert _without_repeats(client.types) == [
+            "session.ready",
+            "input.speech.started",
+            "transcript.user.delta",
+            "input.speech.stopped",
+            "transcript.user",
+            "reply.started",
+            "transcript.agent.delta",
+            "transcript.agent",
+            "reply.done",
+            "reply.metrics",
+        ]
+        assert client.of(UserTranscript)[0].text == "what time is it"
+        assert client.of(AgentTranscript)[0].text == "It is noon. Anything else?"
+        assert client.of(AgentTranscript)[0].interrupted is False
+        assert client.of(ReplyDone)[0].status == "completed"
+        metrics = client.of(ReplyMetrics)[0]
+        assert metrics.model == "scripted"
+        assert metrics.attempts == 1
+        assert 300 <= (metrics.endpoint_ms or 0) < 700
+        assert [packet for _, packet in client.packets] == [
+            packet_of(sentence, index) for sentence in range(2) for index in range(10)
+        ]
+        inputs = worker.inputs[worker.tasks[0].turn_id]
+        assert [p for entry in inputs if isinstance(entry, UserAudio) for p in entry.packets] == (
+            SPEECH
+        )
+        assert [type(entry) for entry in inputs if not isinstance(entry, UserAudio)] == [Pause, End]
+        history = await gateway.history.read(client.session_path.rpartition("/")[2])
+        assert [(one.user, one.agent, one.interrupted) for one in history] == [
+            ("what time is it", "It is noon. Anything else?", False)
+        ]
+        assert place_of(client.packets[-1][1]) == (1, 9)
+
+
+def _without_repeats(types: list[str]) -> list[str]:
+    return [one for index, one in enumerate(types) if index == 0 or types[index - 1] != one]

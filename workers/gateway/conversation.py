@@ -1,0 +1,195 @@
+"""Who speaks when: the gate's changes become turns, and the user may talk over the agent."""
+
+import asyncio
+import time
+from collections import deque
+from typing import Final, Literal
+
+import structlog
+
+from schemas.agent import Agent
+from schemas.audio import PACKET_MS
+from schemas.session_events import SpeechStarted, SpeechStopped
+from schemas.turn import End, Pause, Resume
+from workers.gateway.endpointing import Endpoint, EndpointRule
+from workers.gateway.playout import Playout
+from workers.gateway.reply import Emit
+from workers.gateway.turn import Reason, Turn
+from workers.gateway.turn_queue import TurnQueue
+from workers.storage.history import History
+from workers.storage.turn_streams import TurnStreams
+
+EARLY: Final = 500 // PACKET_MS
+"""Packets kept that overtook the gate's opening on the data channel."""
+EARLY_S: Final = 0.5
+MAX_TURNS: Final = 4
+"""Turns of a session under way at once: one heard, the others waiting or being written off."""
+SETTLE_S: Final = 3.0
+_log = structlog.get_logger(__name__)
+
+
+class Conversation:
+    """The turns of one session. Every method but `run` and `close` returns at once."""
+
+    def __init__(
+        self,
+        *,
+        session_id: str,
+        agent: Agent,
+        rule: EndpointRule,
+        streams: TurnStreams,
+        queue: TurnQueue,
+        history: History,
+        playout: Playout,
+        emit: Emit,
+    ) -> None:
+        self._session_id = session_id
+        self._agent = agent
+        self._rule = rule
+        self._streams = streams
+        self._queue = queue
+        self._history = history
+        self._playout = playout
+        self._emit = emit
+        self._early: deque[tuple[float, bytes]] = deque(maxlen=EARLY)
+        self._listening: Turn | None = None
+        self._endpoint: Endpoint | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._turns: dict[Turn, asyncio.Task[None]] = {}
+        self._last: Turn | None = None
+        self._is_closed = False
+
+    @property
+    def is_busy(self) -> bool:
+        """True while the user speaks or a turn is not settled."""
+        return bool(self._turns)
+
+    def greet(self) -> None:
+        """Let the agent speak first, if it has a greeting and nobody has spoken."""
+        if self._agent.greeting and self._last is None:
+            self._begin("greeting")
+
+    def gate_opened(self) -> None:
+        """Take in that the user speaks."""
+        if self._endpoint is not None and self._listening is not None:
+            if self._endpoint.is_paused:
+                self._endpoint.opened()
+                self._listening.utterance.put(Resume())
+                self._pass_early()
+                self._arm()
+            return
+        turn = self._begin("utterance")
+        if turn is None:
+            return
+        self._listening = turn
+        self._endpoint = Endpoint(self._rule, time.monotonic())
+        self._emit(SpeechStarted())
+        self._pass_early()
+        self._arm()
+
+    def gate_closed(self, silence_ms: float) -> None:
+        """Take in that the gate shut, so long after the last speech."""
+        if self._endpoint is None or self._listening is None or self._endpoint.is_paused:
+            return
+        self._endpoint.closed(time.monotonic(), silence_ms / 1000)
+        self._listening.utterance.put(Pause())
+        self._arm()
+
+    def packet(self, payload: bytes) -> None:
+        """Take one Opus packet of the user's."""
+        if self._listening is None or self._endpoint is None or self._endpoint.is_paused:
+            self._early.append((time.monotonic(), payload))
+        else:
+            self._listening.utterance.audio(payload)
+
+    def _pass_early(self) -> None:
+        """Pass on what arrived before the gate's opening did."""
+        since = time.monotonic() - EARLY_S
+        for arrived, payload in self._early:
+            if arrived >= since and self._listening is not None:
+                self._listening.utterance.audio(payload)
+        self._early.clear()
+
+    def cancel_reply(self, reply_id: str | None) -> None:
+        """Stop the reply that plays or is being made, if it is the one that is meant."""
+        for turn in self._turns:
+            if turn is not self._listening and reply_id in (None, turn.reply.reply_id):
+                turn.stop("reply_cancelled")
+
+    def _begin(self, kind: Literal["utterance", "greeting"]) -> Turn | None:
+        if self._is_closed or len(self._turns) >= MAX_TURNS:
+            _log.warning("speech ignored: too many turns under way")
+            return None
+        if self._agent.input.turn_detection.interrupt_response:
+            self._stop_all("barge_in")
+        turn = Turn(
+            kind=kind,
+            session_id=self._session_id,
+            agent_id=self._agent.id,
+            streams=self._streams,
+            queue=self._queue,
+            history=self._history,
+            playout=self._playout,
+            emit=self._emit,
+            previous=self._last,
+        )
+        self._last = turn
+        task = asyncio.get_running_loop().create_task(turn.run(), name=f"turn {turn.turn_id}")
+        self._turns[turn] = task
+        task.add_done_callback(lambda _: self._forget(turn))
+        return turn
+
+    def _forget(self, turn: Turn) -> None:
+        task = self._turns.pop(turn)
+        if turn is self._listening:
+            self._stop_listening()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("turn crashed", exc_info=error)
+
+    def _stop_all(self, reason: Reason) -> None:
+        for turn in self._turns:
+            turn.stop(reason)
+
+    def _arm(self) -> None:
+        """Set the timer to the next moment at which silence may have ended the turn."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._endpoint is None:
+            return
+        wait = max(0.0, self._endpoint.due() - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(wait, self._endpoint_reached)
+
+    def _endpoint_reached(self) -> None:
+        self._timer = None
+        endpoint, turn = self._endpoint, self._listening
+        if endpoint is None or turn is None:
+            return
+        now = time.monotonic()
+        if now < endpoint.due():
+            self._arm()
+            return
+        silence = endpoint.silence_s(now)
+        turn.utterance.put(End(silence_ms=silence * 1000))
+        turn.reply.ended(silence)
+        self._emit(SpeechStopped(silence_ms=silence * 1000))
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        self._listening = None
+        self._endpoint = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def close(self, reason: Reason = "session_ended") -> None:
+        """Stop every turn and wait until it is written off, at most 3 s."""
+        self._is_closed = True
+        self._stop_all(reason)
+        self._stop_listening()
+        tasks = set(self._turns.values())
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=SETTLE_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)

@@ -1,0 +1,178 @@
+"""One connected conversation: the peer, its gate, its turns, its events."""
+
+import asyncio
+from typing import Any, Final, Literal
+
+import structlog
+from aiortc import RTCDataChannel
+
+from edge.media.receive_buffer import Received
+from schemas.agent import Agent
+from schemas.ids import new_id
+from schemas.session_events import (
+    ClientEvent,
+    GateClosed,
+    GateOpened,
+    ReplyCancel,
+    SessionEnd,
+    SessionEnded,
+    SessionReady,
+)
+from workers.gateway.channel import EventChannel
+from workers.gateway.conversation import Conversation
+from workers.gateway.endpointing import EndpointRule
+from workers.gateway.liveness import CONNECT_S, DEVICE, STRANGER, Life, Liveness
+from workers.gateway.needs import Needs
+from workers.gateway.peer import Peer
+from workers.gateway.playout import Playout
+from workers.gateway.sdp_offer import Offer
+from workers.gateway.speech_input import SpeechInput
+from workers.gateway.turn_queue import TurnQueue
+
+CHANNEL_S: Final = 3.0
+"""How long the greeting waits for a channel that was announced."""
+KEEP_ALIVE_S: Final = 1.0
+End = Literal["client", "deleted", "disconnected", "silent", "never_connected", "shutdown"]
+_log = structlog.get_logger(__name__)
+
+
+class Session:
+    """A session from its offer until `end`; `run` lasts as long as it does."""
+
+    def __init__(
+        self, *, account: str, agent: Agent, offer: Offer, needs: Needs, queue: TurnQueue
+    ) -> None:
+        self.session_id = new_id("session")
+        self.account = account
+        self._agent = agent
+        self._offer = offer
+        self._loop = asyncio.get_running_loop()
+        self._peer = Peer(self, needs.settings.ice_servers)
+        self._playout = Playout(self._peer.send)
+        self._channel = EventChannel(self._on_event)
+        self._conversation = Conversation(
+            session_id=self.session_id,
+            agent=agent,
+            rule=_endpoint_rule(agent, needs),
+            streams=needs.streams,
+            queue=queue,
+            history=needs.history,
+            playout=self._playout,
+            emit=self._channel.send,
+        )
+        self._speech = SpeechInput(
+            threshold=agent.input.turn_detection.vad_threshold,
+            opened=self._conversation.gate_opened,
+            closed=self._conversation.gate_closed,
+            passed=self._conversation.packet,
+        )
+        self._is_connected = False
+        self._life = Life.ALIVE
+        self._began = self._loop.time()
+        self._liveness = Liveness(self._began)
+        self._kept_alive = self._began
+        self._greet_at: float | None = None
+        self._reason: End | None = None
+        self._ended = asyncio.Event()
+
+    @property
+    def is_busy(self) -> bool:
+        """True while it connects or audio is under way."""
+        return not self._is_connected or self._conversation.is_busy
+
+    async def answer(self) -> str:
+        """Return the SDP answer; raises OfferError."""
+        return await self._peer.answer(self._offer)
+
+    async def run(self) -> None:
+        """Last until the session ends, then leave nothing of it behind."""
+        structlog.contextvars.bind_contextvars(session_id=self.session_id)
+        _log.info("session started", agent_id=self._agent.id)
+        try:
+            await self._ended.wait()
+        finally:
+            self._speech.close()
+            await self._conversation.close()
+            self._channel.send(SessionEnded())
+            await self._peer.close()
+            _log.info("session ended", reason=self._reason)
+
+    def end(self, reason: End) -> None:
+        """Begin to end the session."""
+        self._reason = self._reason or reason
+        self._ended.set()
+
+    async def tend(self, now: float) -> None:
+        """Look after the session; called about twice a second, on the loop's clock."""
+        if not self._is_connected:
+            if now - self._began > CONNECT_S:
+                self.end("never_connected")
+            return
+        self._look_for_life(now)
+        if self._greet_at is not None and now >= self._greet_at:
+            self._greet()
+        last_sent = max(self._kept_alive, self._playout.last_sent)
+        if now - last_sent >= KEEP_ALIVE_S:
+            self._kept_alive = now
+            await self._peer.keep_alive()
+
+    def _look_for_life(self, now: float) -> None:
+        patience = DEVICE if self._speech.client_gates else STRANGER
+        life = self._liveness.look(self._peer.packets_received, now, patience)
+        if life is Life.GONE:
+            self.end("silent")
+        elif life is not self._life:
+            _log.info("peer is " + life.value, session_id=self.session_id)
+        self._life = life
+
+    def connected(self) -> None:
+        """Take in that audio can flow; the agent may greet."""
+        if self._is_connected:
+            return
+        self._is_connected = True
+        wait = CHANNEL_S if self._offer.has_data and not self._channel.is_open else 0.0
+        self._greet_at = self._loop.time() + wait
+        if not wait:
+            self._greet()
+
+    def disconnected(self) -> None:
+        """Take in that the peer is gone."""
+        self.end("disconnected")
+
+    def channel_opened(self, channel: RTCDataChannel) -> None:
+        """Take in the client's channel: it hears that the session is up."""
+        if self._channel.is_open:
+            return
+        self._channel.attach(channel)
+        self._channel.send(SessionReady(session_id=self.session_id, config=self._config()))
+        if self._is_connected:
+            self._greet()
+
+    def _greet(self) -> None:
+        if self._greet_at is not None:
+            self._greet_at = None
+            self._conversation.greet()
+
+    def _config(self) -> dict[str, Any]:
+        agent = self._agent.model_dump(mode="json", include={"name", "greeting", "voice", "input"})
+        return {"agent_id": self._agent.id, **agent}
+
+    def packet_received(self, packet: Received) -> None:
+        """Take one Opus packet of the user's."""
+        self._speech.packet(packet)
+
+    def _on_event(self, event: ClientEvent) -> None:
+        match event:
+            case GateOpened():
+                self._speech.client_opened()
+            case GateClosed():
+                self._speech.client_closed(event.silence_ms)
+            case ReplyCancel():
+                self._conversation.cancel_reply(event.reply_id)
+            case SessionEnd():
+                self.end("client")
+
+
+def _endpoint_rule(agent: Agent, needs: Needs) -> EndpointRule:
+    silence_ms = agent.input.turn_detection.min_silence or needs.settings.endpoint_silence_ms
+    return EndpointRule(silence_ms / 1000, needs.settings.max_utterance_s)

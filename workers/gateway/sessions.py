@@ -1,0 +1,77 @@
+"""The HTTP side of WebRTC sessions: an SDP offer in, the answer out (WHIP, RFC 9725)."""
+
+from typing import Annotated, Final, NoReturn, cast
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from schemas.error import ErrorCode
+from schemas.ids import is_id
+from workers.gateway.auth import require_account
+from workers.gateway.needs import Needs
+from workers.gateway.registry import AtCapacityError, SessionRegistry
+from workers.gateway.rest_errors import ApiError
+from workers.gateway.sdp_limits import MAX_BYTES, OfferError, read_offer
+
+SDP: Final = "application/sdp"
+RETRY_AFTER_S: Final = "5"
+
+router = APIRouter(tags=["sessions"])
+Account = Annotated[str, Depends(require_account)]
+
+
+@router.post("/v1/agents/{agent_id}/sessions", status_code=201)
+async def open_session(agent_id: str, request: Request, account: Account) -> Response:
+    """Start a session with an agent: the body is an SDP offer, the answer an SDP answer."""
+    sessions: SessionRegistry = request.app.state.sessions
+    needs = cast("Needs", request.app.state.resources)
+    _check_content_type(request)
+    body = await _read_body(request)
+    agent = await needs.agents.get(agent_id, account) if is_id("agent", agent_id) else None
+    if agent is None:
+        raise ApiError(404, "agent_not_found", "there is no such agent", "agent_id")
+    try:
+        session, answer = await sessions.open(account, agent, read_offer(body))
+    except OfferError as error:
+        _refuse(error)
+    except AtCapacityError as error:
+        headers = {"Retry-After": RETRY_AFTER_S}
+        raise ApiError(503, "unavailable", str(error), headers=headers) from None
+    location = f"/v1/sessions/{session.session_id}"
+    return Response(answer, 201, {"Location": location}, media_type=SDP)
+
+
+@router.delete("/v1/sessions/{session_id}", status_code=204)
+async def end_session(session_id: str, request: Request, account: Account) -> Response:
+    """End a session."""
+    sessions: SessionRegistry = request.app.state.sessions
+    session = sessions.find(session_id, account)
+    if session is None:
+        raise ApiError(404, "session_not_found", "there is no such session", "session_id")
+    await sessions.end(session)
+    return Response(status_code=204)
+
+
+def _check_content_type(request: Request) -> None:
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != SDP:
+        raise ApiError(415, "invalid_request", f"the body is {SDP}", "content-type")
+
+
+async def _read_body(request: Request) -> bytes:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BYTES:
+            raise ApiError(413, "payload_too_large", f"an offer is at most {MAX_BYTES} bytes")
+    return bytes(body)
+
+
+_CODES: Final[dict[int, ErrorCode]] = {
+    400: "invalid_request",
+    413: "payload_too_large",
+    422: "validation_error",
+}
+
+
+def _refuse(error: OfferError) -> NoReturn:
+    raise ApiError(error.status, _CODES[error.status], str(error), error.param) from None

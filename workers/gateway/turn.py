@@ -1,0 +1,160 @@
+"""One turn as the gateway sees it: the user's words out, the reply in, one history entry."""
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import Final, Literal
+
+import structlog
+from redis.exceptions import RedisError
+
+from schemas.ids import new_id
+from schemas.turn import Cancel, Done, TurnError, TurnTask
+from workers.errors import EdgewiseError, StorageUnavailableError
+from workers.gateway.playout import Playout
+from workers.gateway.reply import Emit, Reply
+from workers.gateway.supervisor import Supervisor
+from workers.gateway.turn_queue import TurnQueue
+from workers.gateway.utterance import Utterance
+from workers.storage.history import Exchange, History
+from workers.storage.turn_streams import TurnStreams
+
+LONGEST_WAIT_S: Final = 300.0
+"""How long a turn waits for the reply before it to be over."""
+STORE_S: Final = 2.0
+Reason = Literal["barge_in", "session_ended", "superseded", "reply_cancelled"]
+_log = structlog.get_logger(__name__)
+
+
+class Turn:
+    """Runs one utterance, or the greeting, from its first packet to its history entry."""
+
+    def __init__(
+        self,
+        *,
+        kind: Literal["utterance", "greeting"],
+        session_id: str,
+        agent_id: str,
+        streams: TurnStreams,
+        queue: TurnQueue,
+        history: History,
+        playout: Playout,
+        emit: Emit,
+        previous: "Turn | None" = None,
+    ) -> None:
+        self.turn_id = new_id("turn")
+        self.utterance = Utterance(self.turn_id, streams)
+        self.reply = Reply(emit, playout)
+        self.settled = asyncio.Event()
+        """Set when nothing more comes of this turn and its history is written."""
+        self._session_id = session_id
+        self._history = history
+        self._previous = previous
+        self._supervisor = Supervisor(
+            streams,
+            queue,
+            TurnTask(
+                kind=kind,
+                turn_id=self.turn_id,
+                session_id=session_id,
+                agent_id=agent_id,
+                attempt=1,
+                published_at=time.time(),
+            ),
+            self.reply.spoken,
+        )
+        self._conversing: asyncio.Task[None] | None = None
+        self._stopped: Reason | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing more will be heard of it."""
+        return self.reply.is_over
+
+    def stop(self, reason: Reason) -> None:
+        """End the turn now: silence, the events of an interrupted reply, `Cancel` to the worker."""
+        if self.reply.is_over:
+            return
+        self._stopped = reason
+        self.reply.finish("interrupted")
+        self.utterance.cancel(Cancel(reason=reason))
+        if self._conversing is not None:
+            self._conversing.cancel()
+
+    async def run(self) -> None:
+        """Run the turn to its end; every failure becomes events and a log line."""
+        structlog.contextvars.bind_contextvars(turn_id=self.turn_id)
+        try:
+            async with asyncio.TaskGroup() as group:
+                writing = group.create_task(self.utterance.write(), name=f"write {self.turn_id}")
+                if not self.reply.is_over:
+                    self._conversing = group.create_task(
+                        self._converse(), name=f"converse {self.turn_id}"
+                    )
+                    await asyncio.wait({self._conversing})
+                writing.cancel()
+            await self._settle()
+        finally:
+            self.reply.finish("interrupted")
+            self.settled.set()
+
+    async def _converse(self) -> None:
+        try:
+            await self._wait_for_previous()
+            done = await self._follow()
+        except EdgewiseError as error:
+            self._fail(error.code, str(error), retryable=error.retryable)
+        except TimeoutError:
+            self._fail("unavailable", "the turn did not go through in time", retryable=True)
+        except RedisError:
+            self._fail("unavailable", "the storage does not answer", retryable=True)
+        except Exception:  # noqa: BLE001  # a turn's defect is the user's to hear, not the session's end
+            _log.exception("turn failed")
+            self._fail("internal_error", "the turn failed", retryable=True)
+        else:
+            await self.reply.played()
+            self.reply.finish("failed" if done.status == "failed" else "completed")
+            self.reply.report(done, self._supervisor.attempts)
+
+    def _fail(self, code: str, message: str, *, retryable: bool) -> None:
+        attempt = self._supervisor.attempts
+        self.reply.fail(TurnError(attempt=attempt, code=code, message=message, retryable=retryable))
+        self.reply.finish("failed")
+        self.reply.report(None, attempt)
+
+    async def _wait_for_previous(self) -> None:
+        if self._previous is not None:
+            async with asyncio.timeout(LONGEST_WAIT_S):
+                await self._previous.settled.wait()
+            self._previous = None
+
+    async def _follow(self) -> Done:
+        async with aclosing(self._supervisor.replies()) as entries:
+            async for entry in entries:
+                self.reply.take(entry)
+                if isinstance(entry, Done):
+                    return entry
+        raise StorageUnavailableError("the reply stream ended without its last entry")
+
+    async def _settle(self) -> None:
+        """Write what is still to be said to the worker, and the turn's line of the history."""
+        self._previous = None
+        exchange = Exchange(
+            turn_id=self.turn_id,
+            user=self.reply.user_text,
+            agent=self.reply.heard,
+            interrupted=self._stopped is not None and self.reply.is_started,
+        )
+        try:
+            async with asyncio.timeout(STORE_S):
+                await self.utterance.drain()
+                if exchange.user or exchange.agent:
+                    await self._history.append(self._session_id, exchange)
+        except (RedisError, TimeoutError) as error:
+            _log.warning("turn not written to history", error=type(error).__name__)
+        _log.info(
+            "turn over",
+            attempts=self._supervisor.attempts,
+            stopped=self._stopped,
+            heard_characters=len(exchange.agent),
+        )
