@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import webrtcvad
 
 from edge.media.detector import SpeechDetector
 from schemas.audio import CHUNK_SAMPLES
@@ -82,3 +83,11 @@ def test_silero_works_on_the_calling_thread_alone_and_leaves_the_environment_as_
 
     assert before == after
     assert limit == "None"
+
+
+def test_webrtcvad_alone_takes_hum_and_fan_for_speech() -> None:
+    """The reason for the second stage; without it the tests on rooms would prove nothing."""
+    for room in (sounds.hum, sounds.fan):
+        alone = webrtcvad.Vad(3)
+        chunks = room(20, sounds.FAN_AND_HUM_DBFS).reshape(-1, CHUNK_SAMPLES)
+        assert np.mean([alone.is_speech(chunk.tobytes(), 16_000) for chunk in chunks]) > 0.9
