@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from schemas.closed import Closed
 from schemas.ids import AgentId
@@ -16,10 +16,18 @@ VOICES: Final = {
 }
 """The voices of the built-in engine that `voice_id` may name, each with a line about it."""
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256, strip_whitespace=True)]
-Prompt = Annotated[str, StringConstraints(min_length=1, max_length=32_768)]
-Greeting = Annotated[str, StringConstraints(min_length=1, max_length=2_048)]
-Keyterm = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL character")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+Name = Annotated[Text, StringConstraints(min_length=1, max_length=256, strip_whitespace=True)]
+Prompt = Annotated[Text, StringConstraints(min_length=1, max_length=32_768)]
+Greeting = Annotated[Text, StringConstraints(min_length=1, max_length=2_048)]
+Keyterm = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 Encoding = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
 Milliseconds = Annotated[int, Field(ge=100, le=6_000)]
 
@@ -99,6 +107,13 @@ class AgentCreate(Closed):
     output: Output = Output()
     llm: tuple[()] = ()
     """Empty: the managed model."""
+
+    @field_validator("llm", mode="before")
+    @classmethod
+    def _is_managed(cls, value: object) -> object:
+        if isinstance(value, list | tuple) and value:
+            raise ValueError("LLM entries are not supported yet: send [] for the managed model")
+        return value
 
 
 class Agent(Closed):

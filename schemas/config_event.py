@@ -6,7 +6,7 @@ its id alone. The worker's answer wakes the REST call that waits for it.
 
 from typing import Final, Literal
 
-from schemas.agent import AgentCreate
+from schemas.agent import Agent, AgentCreate
 from schemas.closed import Closed
 from schemas.ids import AgentId, EventId
 
@@ -38,6 +38,8 @@ class ConfigResult(Closed):
     event_id: EventId
     status: Status
     message: str | None = None
+    record: Agent | None = None
+    """The agent as it is stored now, where the event was applied."""
 
 
 def result_key(event_id: str) -> str:

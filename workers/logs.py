@@ -32,7 +32,7 @@ def set_up_logs(settings: Settings, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
-    for chatty in ("aioice", "aiortc", "httpx", "httpcore", "celery.app.trace", "kombu"):
+    for chatty in ("aioice", "aiortc", "httpx", "httpcore", "celery.app.trace", "kombu", "alembic"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

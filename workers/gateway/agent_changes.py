@@ -1,0 +1,123 @@
+"""A change to an agent that a REST call waits for, by way of a config event."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError as BrokerError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+
+from schemas.agent import Agent, AgentCreate
+from schemas.config_event import (
+    CONFIG_QUEUE,
+    CONFIG_TASK,
+    AgentUpsert,
+    ConfigResult,
+    ConfigTask,
+    result_key,
+)
+from schemas.ids import new_id
+from workers.gateway.rest_errors import ApiError, unavailable
+from workers.storage.agent_rows import find_agent
+from workers.storage.config_events import add_event, find_event, settle_event
+from workers.storage.database import writing
+
+WAIT_S: Final = 5.0
+"""How long a call waits for its event, in seconds; the event is not applied after that."""
+PUBLISHERS: Final = 4
+
+log = structlog.get_logger(__name__)
+
+
+class AgentChanges:
+    """Makes config events and waits for what becomes of them."""
+
+    def __init__(
+        self, engine: Engine, redis: "Redis", celery: Celery, publishers: ThreadPoolExecutor
+    ) -> None:
+        self._engine = engine
+        self._redis = redis
+        self._celery = celery
+        self._publishers = publishers
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, engine: Engine, redis: "Redis", celery: Celery) -> Iterator["AgentChanges"]:
+        """Open it with threads of its own to publish on; they end with it."""
+        publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publish-config")
+        try:
+            yield cls(engine, redis, celery, publishers)
+        finally:
+            publishers.shutdown(wait=False, cancel_futures=True)
+
+    async def create(self, account: str, agent: AgentCreate) -> Agent:
+        """Store a new agent and return its record.
+
+        Raises ApiError: 4xx where the worker rejects it, 503 where it was not applied within
+        5 s and so withdrawn; StorageUnavailableError where it could not even be written down.
+        """
+        change = AgentUpsert(agent_id=new_id("agent"), account=account, agent=agent)
+        return await self._settle(change)
+
+    async def _settle(self, change: AgentUpsert) -> Agent:
+        event_id, accepted_at = new_id("event"), datetime.now(UTC)
+        expires_at = accepted_at + timedelta(seconds=WAIT_S)
+        await asyncio.to_thread(self._add, event_id, change, accepted_at, expires_at)
+        result = await self._result(event_id)
+        if result is None:
+            result = await asyncio.to_thread(self._withdraw, event_id)
+        if result.status == "applied" and result.record is not None:
+            return result.record
+        if result.status == "rejected":
+            raise ApiError(422, "invalid_request", result.message or "the change was refused")
+        log.warning("config event was not applied in time", event_id=event_id)
+        raise unavailable("the change could not be made in time, so nothing was changed")
+
+    async def _result(self, event_id: str) -> ConfigResult | None:
+        """Publish an event and wait for its result; None where there is none in time."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._publishers, self._publish, event_id)
+                answer = await self._redis.blpop([result_key(event_id)], timeout=WAIT_S - 0.5)
+        except (TimeoutError, RedisError, BrokerError) as error:
+            log.warning("no result of a config event", event_id=event_id, error=repr(type(error)))
+            return None
+        return None if answer is None else ConfigResult.model_validate_json(answer[1])
+
+    def _publish(self, event_id: str) -> None:
+        self._celery.send_task(
+            CONFIG_TASK,
+            kwargs={"message": ConfigTask(event_id=event_id).model_dump(mode="json")},
+            queue=CONFIG_QUEUE,
+            expires=WAIT_S,
+            ignore_result=True,
+        )
+
+    def _add(
+        self, event_id: str, change: AgentUpsert, accepted_at: datetime, expires_at: datetime
+    ) -> None:
+        with writing(self._engine) as connection:
+            add_event(connection, event_id, change, accepted_at=accepted_at, expires_at=expires_at)
+
+    def _withdraw(self, event_id: str) -> ConfigResult:
+        """Take an event back; where a worker was first, return what it made of it."""
+        with writing(self._engine) as connection:
+            settle_event(connection, event_id, "withdrawn", now=datetime.now(UTC))
+            event = find_event(connection, event_id)
+            if event is None:
+                return ConfigResult(event_id=event_id, status="withdrawn")
+            stored = find_agent(connection, event.change.agent_id)
+        return ConfigResult(
+            event_id=event_id,
+            status=event.status,
+            message=event.message,
+            record=stored.agent if stored else None,
+        )

@@ -1,0 +1,146 @@
+"""The routes of agents and voices."""
+
+import base64
+import re
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from schemas.agent import VOICES, Agent, AgentCreate, LlmView
+from schemas.closed import Closed
+from schemas.error import ErrorBody
+from schemas.ids import AgentId, is_id
+from workers.gateway.auth import GuardedRoute, require_account
+from workers.gateway.resources import Resources
+from workers.gateway.rest_errors import ApiError
+from workers.storage.agent_rows import Position, position_of
+
+_CURSOR = re.compile(r"([0-9]{1,17})\.(agent_[0-9a-f]{32})")
+
+Account = Annotated[str, Depends(require_account)]
+
+router = APIRouter(
+    prefix="/v1",
+    route_class=GuardedRoute,
+    responses={
+        status: {"model": ErrorBody, "description": text}
+        for status, text in {
+            401: "The key is missing or wrong.",
+            413: "The body is too large.",
+            422: "The request is not valid; `errors` says where.",
+            503: "Nothing happened; try again after `Retry-After`.",
+        }.items()
+    },
+)
+
+
+class AgentSummary(Closed):
+    """An agent in a list."""
+
+    id: AgentId
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    llm: tuple[LlmView, ...]
+
+
+class ResponseMetadata(Closed):
+    """How to go on in a list."""
+
+    next_cursor: str | None
+
+
+class AgentPage(Closed):
+    """A part of the list of agents, newest first."""
+
+    agents: tuple[AgentSummary, ...]
+    has_more: bool
+    response_metadata: ResponseMetadata
+
+
+class VoiceView(Closed):
+    """A voice that `voice_id` may name."""
+
+    voice_id: str
+    description: str
+
+
+class VoiceList(Closed):
+    """All voices."""
+
+    voices: tuple[VoiceView, ...]
+
+
+def _resources(request: Request) -> Resources:
+    resources: Resources = request.app.state.resources
+    return resources
+
+
+Held = Annotated[Resources, Depends(_resources)]
+
+
+@router.post("/agents", status_code=201)
+async def create_agent(agent: AgentCreate, account: Account, held: Held) -> Agent:
+    """Store a new agent and return its record; what is omitted takes its default."""
+    return await held.changes.create(account, agent)
+
+
+@router.get("/agents")
+async def list_agents(
+    account: Account,
+    held: Held,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> AgentPage:
+    """List agents, newest first; `next_cursor` asks for those behind the last one."""
+    found = await held.agents.page(account, limit + 1, None if cursor is None else _read(cursor))
+    shown, has_more = found[:limit], len(found) > limit
+    return AgentPage(
+        agents=tuple(
+            AgentSummary.model_validate(agent.model_dump(include=set(AgentSummary.model_fields)))
+            for agent in shown
+        ),
+        has_more=has_more,
+        response_metadata=ResponseMetadata(
+            next_cursor=_write(position_of(shown[-1])) if has_more else None
+        ),
+    )
+
+
+@router.get(
+    "/agents/{agent_id}",
+    responses={404: {"model": ErrorBody, "description": "There is no such agent."}},
+)
+async def get_agent(agent_id: str, account: Account, held: Held) -> Agent:
+    """Return the record of an agent."""
+    agent = await held.agents.get(agent_id, account) if is_id("agent", agent_id) else None
+    if agent is None:
+        raise ApiError(404, "agent_not_found", "there is no such agent", param="agent_id")
+    return agent
+
+
+@router.get("/voices")
+async def list_voices(_account: Account) -> VoiceList:
+    """List the voices that `voice_id` may name."""
+    return VoiceList(
+        voices=tuple(
+            VoiceView(voice_id=name, description=text) for name, text in sorted(VOICES.items())
+        )
+    )
+
+
+def _write(position: Position) -> str:
+    return base64.urlsafe_b64encode(f"{position[0]}.{position[1]}".encode()).decode()
+
+
+def _read(cursor: str) -> Position:
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode()).decode()
+    except ValueError:
+        text = ""
+    match = _CURSOR.fullmatch(text)
+    if match is None:
+        message = "cursor: not one that this list gave"
+        raise ApiError(422, "validation_error", message, param="cursor")
+    return int(match[1]), match[2]

@@ -1,0 +1,72 @@
+"""The gateway's ASGI application: what is answered where, and behind which checks."""
+
+import asyncio
+import contextlib
+import importlib.metadata
+from collections.abc import AsyncIterator
+from typing import Final
+
+import structlog
+from fastapi import FastAPI
+
+from workers.errors import ConfigurationError
+from workers.gateway import agents, health
+from workers.gateway.registry import SessionRegistry
+from workers.gateway.resources import open_resources
+from workers.gateway.rest_errors import add_error_handlers, crash_response
+from workers.gateway.sessions import router as sessions_router
+from workers.settings import Settings
+from workers.web.body_limit import BodyLimit
+from workers.web.request_log import RequestLog
+
+MAX_BODY: Final = 1_048_576
+"""Longest body of a request, in bytes."""
+
+CLOSE_S: Final = 1.5
+"""How long sessions may take to end when the process stops, in seconds."""
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the gateway; it opens its resources when it starts and closes them when it stops.
+
+    Raises ConfigurationError where there is no API key to check callers against.
+    """
+    if settings.api_key is None:
+        raise ConfigurationError("no API key: set EDGEWISE_API_KEY to at least 16 characters")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources(settings) as resources:
+            app.state.resources = resources
+            app.state.sessions = sessions = SessionRegistry(resources)
+            try:
+                yield
+            finally:
+                await _close(sessions)
+
+    app = FastAPI(
+        title="Edgewise",
+        version=importlib.metadata.version("edgewise"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.api_key = settings.api_key.get_secret_value()
+    app.include_router(health.router)
+    app.include_router(agents.router)
+    app.include_router(sessions_router)
+    add_error_handlers(app)
+    app.add_middleware(BodyLimit, limit=MAX_BODY)
+    app.add_middleware(RequestLog, on_crash=crash_response)
+    return app
+
+
+async def _close(sessions: SessionRegistry) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await sessions.close()
+    except TimeoutError:
+        log.warning("some sessions did not end in time")

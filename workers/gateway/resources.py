@@ -1,0 +1,85 @@
+"""What a gateway process holds for as long as it lives."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+from celery import Celery
+from redis.asyncio import Redis
+from sqlalchemy import Engine
+
+from workers.celery_app import make_celery
+from workers.errors import StorageUnavailableError
+from workers.gateway.agent_changes import AgentChanges
+from workers.settings import Settings
+from workers.storage.agents import AgentStore
+from workers.storage.database import open_engine
+from workers.storage.history import History
+from workers.storage.redis_client import connect
+from workers.storage.turn_streams import TurnStreams
+from workers.storage.upgrade import upgrade_engine
+
+RETRY_S = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The clients of one gateway process; each is opened once."""
+
+    settings: Settings
+    redis: "Redis"
+    streams: TurnStreams
+    history: History
+    engine: Engine
+    agents: AgentStore
+    celery: Celery
+    changes: AgentChanges
+
+
+@contextlib.asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open all of them, bring the database up to date, close them in reverse."""
+    async with contextlib.AsyncExitStack() as stack:
+        redis = connect(settings)
+        stack.push_async_callback(redis.aclose)
+        engine = open_engine(settings)
+        stack.callback(engine.dispose)
+        celery = make_celery(settings, "gateway")
+        stack.callback(celery.close)
+        changes = stack.enter_context(AgentChanges.open(engine, redis, celery))
+        migration = asyncio.create_task(_migrate(engine), name="migrate the database")
+        stack.push_async_callback(_stop, migration)
+        await asyncio.wait([migration], timeout=RETRY_S)
+        yield Resources(
+            settings=settings,
+            redis=redis,
+            streams=TurnStreams(redis),
+            history=History(redis),
+            engine=engine,
+            agents=AgentStore(engine, redis),
+            celery=celery,
+            changes=changes,
+        )
+
+
+async def _migrate(engine: Engine) -> None:
+    """Migrate, and keep at it while the database is away: sessions run without it."""
+    while True:
+        try:
+            await asyncio.to_thread(upgrade_engine, engine)
+        except StorageUnavailableError as error:
+            log.warning("the database is not there yet", error=str(error))
+            await asyncio.sleep(RETRY_S)
+        else:
+            return
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is not None:
+        log.error("the database could not be migrated", error=str(task.exception()))

@@ -1,0 +1,155 @@
+"""Every REST error in one shape, and never with what was sent."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from schemas.error import ErrorBody, ErrorCode, ErrorItem
+from workers.errors import StorageUnavailableError
+
+RETRY_AFTER_S: Final = 2
+MAX_ITEMS: Final = 20
+_CODES: Final[dict[int, ErrorCode]] = {
+    401: "unauthorized",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "payload_too_large",
+    429: "rate_limited",
+    503: "unavailable",
+}
+_FIELD_NAME = re.compile(r"[a-z][a-z_]{0,39}")
+
+log = structlog.get_logger(__name__)
+
+
+class ApiError(Exception):
+    """A refusal that the caller may read: HTTP status, code, message, and the field at fault."""
+
+    def __init__(
+        self,
+        status: int,
+        code: ErrorCode,
+        message: str,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code: ErrorCode = code
+        self.message = message
+        self.param = param
+        self.headers = dict(headers or {})
+
+
+def unavailable(message: str) -> ApiError:
+    """Return a 503 that says when to try again."""
+    return ApiError(503, "unavailable", message, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Give every failure of this application the shape of `ErrorBody`."""
+    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(StorageUnavailableError, _on_unavailable)
+    app.add_exception_handler(RedisError, _on_unavailable)
+
+
+def crash_response(request_id: str) -> Response:
+    """Answer an exception that nobody handled, without a word about it."""
+    return _response(500, "internal_error", "something went wrong here; it is logged", request_id)
+
+
+def invalid_items(errors: Sequence[Any]) -> tuple[ErrorItem, ...]:
+    """Turn pydantic's errors into ours: what is wrong and where, at most 20 of them."""
+    return tuple(_item(error) for error in errors[:MAX_ITEMS])
+
+
+def _item(error: Any) -> ErrorItem:
+    if error["type"] == "json_invalid":
+        return ErrorItem(message="the body is not valid JSON")
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return ErrorItem(message=message, param=_param(error["loc"]))
+
+
+def _param(location: Sequence[str | int]) -> str | None:
+    """Name the field; what does not look like a field's name was made up by the sender."""
+    names = [str(part) for part in location]
+    if names and names[0] in {"body", "query", "path", "header"}:
+        names = names[1:]
+    shown = [name if name.isdecimal() or _FIELD_NAME.fullmatch(name) else "…" for name in names]
+    return ".".join(shown) or None
+
+
+async def _on_api_error(request: Request, error: Exception) -> Response:
+    known = cast("ApiError", error)
+    return _response(
+        known.status,
+        known.code,
+        known.message,
+        _request_id(request),
+        param=known.param,
+        headers=known.headers,
+    )
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    known = cast("HTTPException", error)
+    return _response(
+        known.status_code,
+        _CODES.get(known.status_code, "invalid_request"),
+        known.detail,
+        _request_id(request),
+        headers=known.headers,
+    )
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    items = invalid_items(cast("RequestValidationError", error).errors())
+    first = items[0] if items else ErrorItem(message="the request is not valid")
+    message = f"{first.param}: {first.message}" if first.param else first.message
+    return _response(
+        422, "validation_error", message, _request_id(request), param=first.param, errors=items
+    )
+
+
+async def _on_unavailable(request: Request, error: Exception) -> Response:
+    log.warning("storage did not answer", error=type(error).__name__)
+    return _response(
+        503,
+        "unavailable",
+        "the storage does not answer at the moment",
+        _request_id(request),
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
+def _request_id(request: Request) -> str:
+    return str(request.state.request_id)
+
+
+def _response(
+    status: int,
+    code: ErrorCode,
+    message: str,
+    request_id: str,
+    *,
+    param: str | None = None,
+    errors: tuple[ErrorItem, ...] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    body = ErrorBody(
+        code=code,
+        message=message,
+        param=param,
+        request_id=request_id,
+        errors=errors or (ErrorItem(message=message, param=param),),
+    )
+    return JSONResponse(body.model_dump(), status, headers=dict(headers or {}))

@@ -1,0 +1,15 @@
+"""Run the gateway as a process."""
+
+from workers.gateway.app import create_app
+from workers.settings import Settings
+from workers.web.serving import run_app
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM; `home/run/gateway.json` says where while it listens."""
+    run_app(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        announce=settings.home_path / "run" / "gateway.json",
+    )

@@ -1,0 +1,75 @@
+"""Agents in the database; each function works inside a transaction of its caller."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Row, insert, select, tuple_, update
+
+from schemas.agent import Agent
+from schemas.closed import Closed
+from workers.storage.tables import agents, to_microseconds
+
+Position = tuple[int, str]
+"""Where a page ends: creation in microseconds since the epoch, and id."""
+
+
+class StoredAgent(Closed):
+    """An agent with its owner and a version that grows by one at each change."""
+
+    account: str
+    version: int
+    agent: Agent
+
+
+def find_agent(connection: Connection, agent_id: str) -> StoredAgent | None:
+    """Return an agent, or None where there is none of this id."""
+    row = connection.execute(select(agents).where(agents.c.id == agent_id)).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def put_agent(connection: Connection, account: str, agent: Agent) -> StoredAgent:
+    """Store an agent, new or changed; its creation, once stored, stays as it was."""
+    held = find_agent(connection, agent.id)
+    if held is None:
+        stored = StoredAgent(account=account, version=1, agent=agent)
+        connection.execute(insert(agents).values(**_values(stored)))
+        return stored
+    kept = agent.model_copy(update={"created_at": held.agent.created_at})
+    stored = StoredAgent(account=held.account, version=held.version + 1, agent=kept)
+    connection.execute(update(agents).where(agents.c.id == agent.id).values(**_values(stored)))
+    return stored
+
+
+def page_of_agents(
+    connection: Connection, account: str, limit: int, after: Position | None
+) -> list[Agent]:
+    """Return up to `limit` agents of an account, newest first, from behind `after` on."""
+    query = select(agents).where(agents.c.account == account)
+    if after is not None:
+        query = query.where(tuple_(agents.c.created_at, agents.c.id) < after)
+    query = query.order_by(agents.c.created_at.desc(), agents.c.id.desc()).limit(limit)
+    return [_stored(row).agent for row in connection.execute(query)]
+
+
+def position_of(agent: Agent) -> Position:
+    """Return where a page that ends with this agent ends."""
+    return to_microseconds(agent.created_at), agent.id
+
+
+def _values(stored: StoredAgent) -> dict[str, str | int]:
+    return {
+        "id": stored.agent.id,
+        "account": stored.account,
+        "version": stored.version,
+        "document": stored.agent.model_dump_json(),
+        "created_at": to_microseconds(stored.agent.created_at),
+        "updated_at": to_microseconds(stored.agent.updated_at),
+    }
+
+
+def _stored(row: Row[Sequence[object]]) -> StoredAgent:
+    columns = row._mapping  # noqa: SLF001  # SQLAlchemy's documented name for it
+    return StoredAgent(
+        account=columns["account"],
+        version=columns["version"],
+        agent=Agent.model_validate_json(columns["document"]),
+    )

@@ -1,0 +1,107 @@
+"""The SQL database: SQLite in the home, or PostgreSQL by URL."""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from workers.errors import ConfigurationError, StorageUnavailableError
+from workers.settings import Settings
+
+BUSY_S: Final = 5
+"""How long a statement waits for another writer, in seconds."""
+_WRITES: Final = "edgewise_writes"
+_POSTGRES_CONNECT: Final = {
+    "connect_timeout": 2,
+    "tcp_user_timeout": 5_000,
+    "options": "-c statement_timeout=5000 -c lock_timeout=4000",
+}
+
+
+def open_engine(settings: Settings) -> Engine:
+    """Return the engine of the database in force; it connects at its first statement.
+
+    Raises ConfigurationError where the URL names a database that we do not speak to.
+    """
+    url = make_url(settings.database)
+    if url.get_backend_name() == "sqlite":
+        if url.database and url.database != ":memory:":
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        engine = create_engine(url, pool_timeout=BUSY_S, connect_args={"timeout": BUSY_S})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if url.get_backend_name() == "postgresql":
+        return create_engine(
+            url,
+            pool_size=8,
+            max_overflow=8,
+            pool_timeout=BUSY_S,
+            pool_pre_ping=True,
+            connect_args=_POSTGRES_CONNECT,
+        )
+    raise ConfigurationError(
+        "EDGEWISE_DATABASE_URL is neither sqlite:/// nor postgresql+psycopg://"
+    )
+
+
+@contextlib.contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that only reads; raises StorageUnavailableError."""
+    with _translated(), engine.begin() as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that may write, committed at the end; raises StorageUnavailableError.
+
+    On SQLite it takes the write lock at once: a reader that turns writer half-way would fail
+    where another process wrote meanwhile, without waiting.
+    """
+    with _translated(), engine.execution_options(**{_WRITES: True}).begin() as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what means "not there, or not in time" into our error, which holds no statement."""
+    try:
+        yield
+    except (OperationalError, PoolTimeoutError) as error:
+        raise StorageUnavailableError(f"the database: {type(error).__name__}") from None
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise StorageUnavailableError("the database closed the connection") from None
+        raise
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # SQLAlchemy begins, not the driver: see _begin_sqlite
+    connection.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA synchronous=FULL")
+    _ensure_wal(connection)
+
+
+def _ensure_wal(connection: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on; SQLite does not wait for others here, so this does."""
+    until = time.monotonic() + BUSY_S
+    while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    options: dict[str, Any] = dict(connection.get_execution_options())
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES) else "BEGIN")

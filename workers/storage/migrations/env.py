@@ -1,0 +1,13 @@
+"""What Alembic runs: our migrations, on the connection and in the transaction it is given."""
+
+from alembic import context
+
+from workers.storage.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    transactional_ddl=True,  # SQLite has it, too, once we begin the transaction ourselves
+)
+context.run_migrations()

@@ -1,0 +1,52 @@
+"""The tables, as the code sees them; `migrations` makes them.
+
+Times are whole microseconds since the epoch in UTC, so that order and cursors are exact on
+every database. Documents are JSON text.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+
+metadata: Final = MetaData()
+
+agents: Final = Table(
+    "agents",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("account", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("agents_newest", "account", "created_at", "id"),
+)
+
+config_events: Final = Table(
+    "config_events",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("account", String(64), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("agent_id", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("message", Text),
+    Column("accepted_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("settled_at", BigInteger),
+    Index("config_events_by_status", "status", "accepted_at"),
+)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Return an aware moment as whole microseconds since the epoch."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_microseconds(count: int) -> datetime:
+    """Return the moment, in UTC, of a count of microseconds since the epoch."""
+    return _EPOCH + timedelta(microseconds=count)

@@ -1,0 +1,62 @@
+"""Bring the database to the newest form: run by every process that starts, harmless twice."""
+
+from functools import cache
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+from workers.settings import Settings
+from workers.storage.database import open_engine, reading, writing
+
+_LOCK = 0x65646765
+"""Names the advisory lock of PostgreSQL under which one process migrates ("edge" in ASCII)."""
+
+
+def upgrade(settings: Settings) -> None:
+    """Run the migrations that are missing; raises StorageUnavailableError.
+
+    All of them are one transaction behind one lock: several processes may start at once, and
+    one that is killed half-way leaves nothing behind.
+    """
+    engine = open_engine(settings)
+    try:
+        upgrade_engine(engine)
+    finally:
+        engine.dispose()
+
+
+def upgrade_engine(engine: Engine) -> None:
+    """As `upgrade`, on an engine that is open already."""
+    if is_newest(engine):
+        return
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def is_newest(engine: Engine) -> bool:
+    """Tell whether every migration has run; raises StorageUnavailableError."""
+    with reading(engine) as connection:
+        return _revision(connection) == _newest()
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+@cache
+def _newest() -> str | None:
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "workers.storage:migrations")
+    return config

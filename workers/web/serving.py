@@ -1,0 +1,97 @@
+"""Run an ASGI application under uvicorn on uvloop, and say where it listens."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from workers.errors import ConfigurationError
+
+STOP_S = 1
+"""How long open connections may finish once a stop was asked for, in seconds."""
+BACKLOG = 2048
+
+log = structlog.get_logger(__name__)
+
+
+def run_app(app: ASGIApp, *, host: str, port: int, announce: Path) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` holds `{"url", "pid"}` while it listens.
+
+    Port 0 takes a free one. Raises ConfigurationError where the address cannot be had.
+    """
+    listener = listen(host, port)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=STOP_S,
+    )
+    server = _Server(config, announce, reachable_url(listener))
+    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.serve(sockets=[listener]))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening TCP socket; raises ConfigurationError where the address is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+
+
+def reachable_url(listener: socket.socket) -> str:
+    """Return the URL under which this machine reaches the socket; a wildcard reads loopback."""
+    host, port = listener.getsockname()[:2]
+    if listener.family == socket.AF_INET6:
+        return f"http://[{'::1' if host == '::' else host}]:{port}"
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  # compared, not bound
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that announces itself once it listens, and for which a stop is no failure."""
+
+    def __init__(self, config: uvicorn.Config, announce: Path, url: str) -> None:
+        super().__init__(config)
+        self._announce = announce
+        self._url = url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        write_json(self._announce, {"url": self._url, "pid": os.getpid()})
+        log.info("listening", url=self._url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._announce.unlink(missing_ok=True)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT; uvicorn's own would raise them again after the stop."""
+        asked = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, self.handle_exit) for number in asked}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def write_json(path: Path, value: dict[str, str | int]) -> None:
+    """Write a small JSON file in one step: a reader sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        json.dump(value, file)
+    Path(file.name).replace(path)
