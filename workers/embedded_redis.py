@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -13,6 +14,7 @@ from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.errors import ConfigurationError
+from workers.tether import tethered
 
 READY_S = 10.0
 STOP_S = 3.0
@@ -39,34 +41,51 @@ def redis_binary() -> str:
 def private_redis(folder: Path) -> Iterator[str]:
     """Run a Redis that keeps its data in `folder`, yield its unix:// URL, stop it at the end.
 
-    It appends every write to a file, synced each second, and never evicts. Raises
-    ConfigurationError if it does not answer within 10 s.
+    It appends every write to a file, synced each second, never evicts, and ends when this
+    process does. Raises ConfigurationError if it does not answer within 10 s.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with contextlib.ExitStack() as stack:
-        socket = folder / "redis.sock"
-        if len(str(socket)) > LONGEST_SOCKET_PATH:
-            short = stack.enter_context(tempfile.TemporaryDirectory(prefix="edgewise-"))
-            socket = Path(short) / "redis.sock"
+    with redis_socket(folder) as socket:
         process = start_redis(folder, socket)
-        stack.callback(_stop, process)
-        _wait_until_ready(process, socket, folder / "redis.log")
-        yield f"unix://{socket}"
+        try:
+            _wait_until_ready(process, socket, folder / "redis.log")
+            yield f"unix://{socket}"
+        finally:
+            _stop(process)
 
 
-def start_redis(folder: Path, socket: Path) -> subprocess.Popen[bytes]:
-    """Start a Redis on this socket; the caller stops it."""
+@contextlib.contextmanager
+def redis_socket(folder: Path) -> Iterator[Path]:
+    """Yield where the socket of this folder's Redis lies: in it, or elsewhere if that is too long.
+
+    The path of a Unix socket has room for 107 bytes; a longer one gets a temporary folder.
+    """
+    socket = folder / "redis.sock"
+    if len(bytes(socket)) <= LONGEST_SOCKET_PATH:
+        yield socket
+        return
+    with tempfile.TemporaryDirectory(prefix="edgewise-") as short:
+        yield Path(short) / "redis.sock"
+
+
+def redis_command(folder: Path, socket: Path) -> list[str]:
+    """Return the command of a Redis on this socket, logging to its standard output."""
     command = [redis_binary(), "--port", "0", "--unixsocket", str(socket)]
     command += ["--unixsocketperm", "700", "--dir", str(folder), "--daemonize", "no"]
     command += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
-    command += ["--maxmemory-policy", "noeviction", "--logfile", str(folder / "redis.log")]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    return [*command, "--maxmemory-policy", "noeviction"]
+
+
+def start_redis(folder: Path, socket: Path) -> subprocess.Popen[bytes]:
+    """Start a Redis on this socket; the caller stops it, and it ends with this thread."""
+    with (folder / "redis.log").open("ab") as log:
+        return subprocess.Popen(
+            tethered(redis_command(folder, socket), signal.SIGTERM),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], socket: Path, log: Path) -> None:

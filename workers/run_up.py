@@ -1,0 +1,98 @@
+"""The terminal side of `edgewise up`: signals in, plain words out."""
+
+import asyncio
+import contextlib
+import shlex
+import signal
+from collections.abc import Awaitable, Callable
+
+import httpx
+from rich.console import Console
+
+from workers.settings import Settings
+from workers.up import System, up
+
+AGENT = {
+    "name": "Edgewise",
+    "system_prompt": "You are a helpful voice assistant. Answer in one or two short sentences.",
+    "voice": {"voice_id": "ivy"},
+    "greeting": "Hello, I am listening.",
+}
+"""The agent that a home without any is given, so that there is someone to talk to."""
+ANSWER_S = 10.0
+
+Told = Callable[[str], None]
+Ready = Callable[[System], Awaitable[None]]
+
+
+def run_up(settings: Settings, *, as_json: bool) -> None:
+    """Run the system until SIGTERM or SIGINT; returns once everything has stopped.
+
+    What happens is told on standard error; standard output gets what was asked for.
+    """
+    terminal = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def told(line: str) -> None:
+        terminal.print(line, style="dim", markup=False)
+
+    async def ready(system: System) -> None:
+        if as_json:
+            print(system.as_json(), flush=True)  # noqa: T201  # this line is the interface
+        else:
+            print(_welcome(system, await agent_to_talk_to(system)), flush=True)  # noqa: T201  # to be read and pasted
+
+    asyncio.run(_until_stopped(settings, told, ready))
+    told("stopped")
+
+
+async def _until_stopped(settings: Settings, told: Told, ready: Ready) -> None:
+    running = asyncio.create_task(up(settings, told=told, ready=ready), name="up")
+    asked = False
+
+    def stop() -> None:
+        nonlocal asked
+        if not asked:  # a second Ctrl-C must not cut the orderly stop short; it is bounded
+            asked = True
+            told("stopping")
+            running.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await running
+    except asyncio.CancelledError:
+        if not asked:
+            raise
+
+
+async def agent_to_talk_to(system: System) -> str | None:
+    """Return the id of the newest agent, made if there is none; None where that fails."""
+    headers = {"Authorization": f"Bearer {system.api_key}"}
+    with contextlib.suppress(httpx.HTTPError, KeyError, IndexError, ValueError):
+        async with httpx.AsyncClient(
+            base_url=system.url, headers=headers, timeout=ANSWER_S, trust_env=False
+        ) as http:
+            listed = (await http.get("/v1/agents", params={"limit": 1})).json()["agents"]
+            if not listed:
+                listed = [(await http.post("/v1/agents", json=AGENT)).json()]
+            return str(listed[0]["id"])
+    return None
+
+
+def _welcome(system: System, agent: str | None) -> str:
+    key = f"$(cat {shlex.quote(str(system.key_file))})" if system.key_file else "$EDGEWISE_API_KEY"
+    talk = f'EDGEWISE_API_KEY="{key}" edgewise-device run --server {system.url} --agent {agent}'
+    return "\n".join(
+        [
+            "",
+            f"Edgewise listens on  {system.url}",
+            f"API key              {system.key_file or 'from EDGEWISE_API_KEY'}",
+            f"Everything it writes {system.home}",
+            "",
+            "Talk to it from another terminal (the microphone needs PortAudio):",
+            f"  {talk}",
+            "",
+            "Ctrl-C stops it.",
+        ]
+    )

@@ -1,0 +1,63 @@
+"""`edgewise up`: the whole system on one machine, kept running until it is told to stop."""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.embedded_redis import redis_socket
+from workers.follow_logs import LogFollower
+from workers.home import hold, open_home, read_or_make_key
+from workers.settings import Settings
+from workers.start import start_system
+from workers.supervise import Supervisor
+
+LOOK_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class System:
+    """A system that is up."""
+
+    url: str
+    api_key: str
+    home: Path
+    key_file: Path | None
+    """None where the key came from EDGEWISE_API_KEY."""
+
+    def as_json(self) -> str:
+        """Return the one line of `edgewise up --json`."""
+        line = {"url": self.url, "api_key": self.api_key, "pid": os.getpid()}
+        return json.dumps({**line, "home": str(self.home)})
+
+
+async def up(
+    settings: Settings,
+    *,
+    told: Callable[[str], None],
+    ready: Callable[[System], Awaitable[None]],
+) -> None:
+    """Run the system until this task is cancelled; `ready` is awaited once it serves.
+
+    `told` hears what happens in plain words. Raises an EdgewiseError that says why where the
+    system does not come up; whatever had started is stopped again.
+    """
+    home = open_home(settings.home_path)
+    with hold(home) as lock, redis_socket(home.redis) as socket:
+        key_file = None if settings.api_key else home.key_file
+        key = settings.api_key.get_secret_value() if settings.api_key else read_or_make_key(home)
+        async with Supervisor(home.run, home.logs, told=told, inherited=(lock,)) as parts:
+            url = await start_system(settings, home, parts, key=key, socket=socket, told=told)
+            parts.settle()
+            await ready(System(url, key, home.path, key_file))
+            await _report_errors(home.logs, told)
+
+
+async def _report_errors(logs: Path, told: Callable[[str], None]) -> None:
+    follower = LogFollower(logs)
+    while True:
+        for line in await asyncio.to_thread(follower.new_errors):
+            told(line)
+        await asyncio.sleep(LOOK_EVERY_S)
