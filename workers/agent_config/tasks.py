@@ -1,0 +1,68 @@
+"""The doorway from the queue: decode, apply, hand the result to who waits for it."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+from celery import Celery, Task
+from pydantic import ValidationError
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+
+from schemas.config_event import CONFIG_TASK, ConfigResult, ConfigTask, result_key
+from workers.agent_config.apply import apply_event
+from workers.errors import StorageUnavailableError
+from workers.storage.agent_cache import STORE_COPY, copy_arguments, copy_key
+from workers.storage.agent_rows import StoredAgent
+
+RESULT_S: Final = 30
+"""How long a result waits for its reader, in seconds."""
+RETRY_S: Final = 0.5
+RETRIES: Final = 3
+
+log = structlog.get_logger(__name__)
+
+
+def add_tasks(app: Celery, engine: Engine, redis: Redis) -> None:
+    """Register the task `config.apply` with its clients."""
+
+    def apply(task: Task, message: Any) -> None:
+        try:
+            event_id = ConfigTask.model_validate(message).event_id
+        except ValidationError as error:
+            log.error("a config message is malformed", mistakes=error.error_count())  # noqa: TRY400  # a traceback would hold what was sent
+            return
+        with structlog.contextvars.bound_contextvars(event_id=event_id):
+            try:
+                outcome = apply_event(engine, event_id, datetime.now(UTC))
+            except StorageUnavailableError as error:
+                log.warning("the database is away", error=str(error))
+                raise task.retry(exc=error, countdown=RETRY_S) from None
+            if outcome is None:
+                log.info("config event was settled already")
+                return
+            log.info("config event settled", status=outcome[0].status)
+            announce_result(redis, *outcome)
+
+    app.task(name=CONFIG_TASK, bind=True, acks_late=True, ignore_result=True, max_retries=RETRIES)(
+        apply
+    )
+
+
+def announce_result(redis: Redis, result: ConfigResult, stored: StoredAgent | None) -> None:
+    """Renew the copy of the agent that turns read, then wake the call that waits.
+
+    Without Redis both catch up: the copy is looked up again after 30 s, the call asks the
+    database.
+    """
+    key = result_key(result.event_id)
+    try:
+        with redis.pipeline(transaction=True) as pipe:
+            if stored is not None:
+                pipe.eval(STORE_COPY, 1, copy_key(stored.agent.id), *copy_arguments(stored))
+            pipe.rpush(key, result.model_dump_json())
+            pipe.expire(key, RESULT_S)
+            pipe.execute()
+    except RedisError as error:
+        log.warning("the result could not be announced", error=type(error).__name__)

@@ -1,0 +1,96 @@
+"""The config worker as a process."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import structlog
+from celery import Celery, signals
+from sqlalchemy import Engine
+
+from schemas.config_event import CONFIG_QUEUE
+from workers.agent_config.tasks import add_tasks
+from workers.celery_app import make_celery
+from workers.errors import StorageUnavailableError
+from workers.settings import Settings
+from workers.storage.database import open_engine
+from workers.storage.presence import announce
+from workers.storage.redis_client import connect_blocking
+from workers.storage.upgrade import upgrade_engine
+
+SLOTS: Final = 4
+"""Events at once: SQLite has one writer anyway, PostgreSQL scales by more workers."""
+RETRY_S: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+def run_worker(settings: Settings) -> None:
+    """Apply config events until SIGTERM or SIGINT; what is under way is finished first."""
+    app = make_celery(settings, "config")
+    with contextlib.ExitStack() as stack:
+        engine = open_engine(settings)
+        stack.callback(engine.dispose)
+        redis = stack.enter_context(contextlib.closing(connect_blocking(settings)))
+        stack.callback(app.close)
+        _migrate(engine)
+        add_tasks(app, engine, redis)
+        stack.enter_context(_announced(settings))
+        _consume(app)
+
+
+def _migrate(engine: Engine) -> None:
+    """Bring the database up to date, and wait for it for as long as it is away."""
+    while True:
+        try:
+            return upgrade_engine(engine)
+        except StorageUnavailableError as error:
+            log.warning("the database is not there yet", error=str(error))
+            time.sleep(RETRY_S)
+
+
+@contextlib.contextmanager
+def _announced(settings: Settings) -> Iterator[None]:
+    """Announce the worker from the moment it takes events until the end."""
+    stop = threading.Event()
+    announcing = threading.Thread(
+        target=announce, args=(settings, "config", stop), name="announce", daemon=True
+    )
+
+    def start(**_: Any) -> None:
+        announcing.start()
+        log.info("config worker is ready", slots=SLOTS)
+
+    signals.worker_ready.connect(start, weak=False)
+    try:
+        yield
+    finally:
+        signals.worker_ready.disconnect(start)
+        stop.set()
+        if announcing.is_alive():
+            announcing.join(timeout=1)
+
+
+def _consume(app: Celery) -> None:
+    signals.setup_logging.connect(_keep_logging, weak=False)
+    try:
+        app.Worker(
+            hostname=f"config-{os.getpid()}@{socket.gethostname()}",
+            pool="threads",
+            concurrency=SLOTS,
+            queues=[CONFIG_QUEUE],
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        ).start()
+    finally:
+        signals.setup_logging.disconnect(_keep_logging)
+
+
+def _keep_logging(**_: Any) -> None:
+    """Take the place of Celery's own set-up of logging: ours is in force already."""
