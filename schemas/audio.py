@@ -9,6 +9,9 @@ PACKET_MS: Final = 20
 SPEECH_RATE: Final = 16_000
 """Sample rate at which speech is detected, gated and transcribed, in hertz; mono, 16-bit."""
 
+REPLY_RATE: Final = 24_000
+"""Sample rate of synthesised speech before it is encoded, in hertz; mono, 16-bit."""
+
 CHUNK_SAMPLES: Final = SPEECH_RATE * PACKET_MS // 1000
 """Samples in one 20 ms chunk of speech (320)."""
 

@@ -1,0 +1,211 @@
+"""A streamed reply from an OpenAI-compatible endpoint; every failure has its class.
+
+One budget on one monotonic clock: to connect, to the first content token, between content
+tokens, for the whole reply. Keep-alives and role-only chunks are no content. The endpoint
+is asked again once, only before the first content token, only within the budget.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import httpx
+import structlog
+from pydantic import SecretStr
+
+from schemas.chat import ChatEvent, ChatRequest, Content
+from workers.errors import ModelError
+from workers.providers.chat_stream import ChatStream, status_error
+
+TRIES: Final = 2
+TAIL_S: Final = 0.25
+"""How long to wait for the end of a finished stream, so that its connection can be used again."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a model is reached."""
+
+    base_url: str
+    model: str
+    api_key: SecretStr | None = None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to wait for what, in seconds."""
+
+    connect_s: float = 1.0
+    first_token_s: float = 8.0
+    between_tokens_s: float = 3.0
+    total_s: float = 30.0
+
+
+def open_client(budget: Budget, connections: int) -> httpx.AsyncClient:
+    """Make the HTTP client that all turns of a worker share; connections stay warm for 30 s."""
+    return httpx.AsyncClient(
+        trust_env=False,
+        follow_redirects=False,
+        timeout=httpx.Timeout(None, connect=budget.connect_s, pool=budget.connect_s),
+        limits=httpx.Limits(
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=30,
+        ),
+    )
+
+
+class _Clock:
+    """When the next content token must have come, on the loop's monotonic clock."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._now = asyncio.get_running_loop().time
+        self._between = budget.between_tokens_s
+        self._end = self._now() + budget.total_s
+        self._content = self._now() + budget.first_token_s
+        self._started = False
+
+    @property
+    def deadline(self) -> float:
+        return min(self._end, self._content)
+
+    def content_taken(self) -> None:
+        """Count anew, from when the last content was taken up: a slow reader is no stall."""
+        self._started = True
+        self._content = self._now() + self._between
+
+    def timeout(self) -> ModelError:
+        if not self._started:
+            return ModelError("timeout_first_token", "no content in time", retryable=False)
+        if self._end <= self._content:
+            return ModelError("timeout_total", "the reply takes too long", retryable=False)
+        return ModelError("timeout_inter_token", "the reply stalls", retryable=False)
+
+
+class OpenAiChat:
+    """One endpoint and model, on the worker's shared client."""
+
+    def __init__(self, client: httpx.AsyncClient, endpoint: Endpoint, budget: Budget) -> None:
+        self._client = client
+        self._endpoint = endpoint
+        self._budget = budget
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self._endpoint.model
+
+    @contextlib.asynccontextmanager
+    async def stream(self, request: ChatRequest) -> AsyncIterator[AsyncIterator[ChatEvent]]:
+        """Stream a reply; leaving the context closes the connection at once."""
+        async with contextlib.aclosing(self._events(request)) as events:
+            yield events
+
+    async def _events(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+        clock = _Clock(self._budget)
+        for left in reversed(range(TRIES)):
+            stream = ChatStream()
+            try:
+                async for event in self._try(request, stream, clock):
+                    yield event
+            except ModelError as error:
+                if stream.has_content or not error.can_retry or not left:
+                    raise
+                log.info("llm_retry", failure=error.failure, status=error.status_code)
+            else:
+                return
+
+    async def _try(
+        self, request: ChatRequest, stream: ChatStream, clock: _Clock
+    ) -> AsyncIterator[ChatEvent]:
+        with _translated(clock):
+            async with contextlib.AsyncExitStack() as stack:
+                async with asyncio.timeout_at(clock.deadline):
+                    response = await stack.enter_async_context(self._post(request))
+                _check(response)
+                chunks = response.aiter_raw()
+                while not stream.is_finished:
+                    async with asyncio.timeout_at(clock.deadline):
+                        chunk = await anext(chunks, None)
+                    if chunk is None:
+                        break
+                    for event in stream.feed(chunk):
+                        yield event
+                        if isinstance(event, Content):
+                            clock.content_taken()
+                    if stream.is_closed:
+                        break
+                stream.end()
+                await _drain(chunks)
+
+    def _post(self, request: ChatRequest) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
+        headers = {
+            "Accept": "text/event-stream",
+            "Accept-Encoding": "identity",
+            "X-Edgewise-Session-Id": request.session_id,
+            "X-Edgewise-Turn-Id": request.turn_id,
+            "X-Edgewise-Attempt": str(request.attempt),
+        }
+        if self._endpoint.api_key is not None:
+            headers["Authorization"] = f"Bearer {self._endpoint.api_key.get_secret_value()}"
+        body = {
+            "model": self._endpoint.model,
+            "messages": [asdict(message) for message in request.messages],
+            "stream": True,
+        }
+        url = f"{self._endpoint.base_url.rstrip('/')}/chat/completions"
+        return self._client.stream("POST", url, json=body, headers=headers)
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    with contextlib.suppress(TimeoutError, httpx.HTTPError):
+        async with asyncio.timeout(TAIL_S):
+            async for _ in chunks:
+                pass
+
+
+def _check(response: httpx.Response) -> None:
+    """Raise ModelError unless the answer is an event stream, uncompressed."""
+    if response.status_code != httpx.codes.OK:
+        raise status_error(response.status_code)
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        raise ModelError(
+            "bad_content_type", "the endpoint answers JSON: it does not stream", retryable=False
+        )
+    if kind != "text/event-stream":
+        raise ModelError("bad_content_type", "the answer is no event stream", retryable=False)
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ModelError("bad_content_type", "the answer is compressed", retryable=False)
+
+
+@contextlib.contextmanager
+def _translated(clock: _Clock) -> Iterator[None]:
+    """Turn what httpx and the clock raise into ModelError; nothing of the answer goes along."""
+    try:
+        yield
+    except httpx.ConnectTimeout:
+        raise ModelError("timeout_connect", "the endpoint is not reached", retryable=True) from None
+    except TimeoutError:
+        raise clock.timeout() from None
+    except httpx.ConnectError as error:
+        if _is_tls(error):
+            raise ModelError("tls", "the certificate is refused", retryable=False) from None
+        raise ModelError("disconnected", "no connection to the endpoint", retryable=True) from None
+    except httpx.InvalidURL:
+        raise ModelError("disconnected", "the endpoint's URL is none", retryable=False) from None
+    except httpx.HTTPError:
+        raise ModelError("disconnected", "the connection broke off", retryable=True) from None
+
+
+def _is_tls(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

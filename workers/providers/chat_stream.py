@@ -1,0 +1,93 @@
+"""The chunks of a streamed chat completion, as OpenAI's API spells them: pure."""
+
+import json
+from http import HTTPStatus
+from typing import Any, Final
+
+from schemas.chat import ChatEvent, Content, Finished
+from workers.errors import ModelError
+from workers.providers.sse import SseParser, TooLargeError
+
+DONE: Final = "[DONE]"
+
+
+class ChatStream:
+    """Turns the bytes of the stream into what the model says. Raises ModelError."""
+
+    def __init__(self) -> None:
+        self._parser = SseParser()
+        self.has_content = False
+        self.is_finished = False
+        self.is_closed = False
+        """True after `[DONE]`: nothing more is worth waiting for."""
+
+    def feed(self, chunk: bytes) -> list[ChatEvent]:
+        """Return what `chunk` completes."""
+        try:
+            events = self._parser.feed(chunk)
+        except TooLargeError as error:
+            raise ModelError("too_large", str(error), retryable=False) from None
+        return [event for data in events for event in self._read(data)]
+
+    def end(self) -> None:
+        """Judge the end of the stream: raises ModelError if the reply is not whole."""
+        if not self.has_content:
+            raise ModelError("empty", "the model said nothing", retryable=True)
+        if not self.is_finished:
+            raise ModelError("incomplete", "the reply breaks off", retryable=True)
+
+    def _read(self, data: str) -> list[ChatEvent]:
+        if data == DONE:
+            self.is_closed = True
+        if self.is_closed or self.is_finished:
+            return []
+        text, reason = _parse(data)
+        events: list[ChatEvent] = []
+        if text:
+            self.has_content = True
+            events.append(Content(text))
+        if reason and self.has_content:
+            self.is_finished = True
+            events.append(Finished(reason))
+        return events
+
+
+def _parse(data: str) -> tuple[str, str | None]:
+    """Return the text of a chunk and why it is the last, if it is."""
+    try:
+        chunk = json.loads(data)
+        if chunk.get("error"):
+            raise _in_band(chunk["error"])
+        choices = chunk.get("choices") or [{}]
+        text = (choices[0].get("delta") or {}).get("content") or ""
+        reason = choices[0].get("finish_reason")
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
+        raise _bad_sse() from None
+    if not isinstance(text, str) or not isinstance(reason, str | None):
+        raise _bad_sse()
+    return text, reason
+
+
+def _bad_sse() -> ModelError:
+    return ModelError("bad_sse", "the stream holds what is no chat completion", retryable=False)
+
+
+def _in_band(error: Any) -> ModelError:
+    """Classify an error that came in the stream after the status said 200."""
+    code = error.get("code") if isinstance(error, dict) else None
+    status = code if isinstance(code, int) and not isinstance(code, bool) else None
+    return status_error(status or HTTPStatus.INTERNAL_SERVER_ERROR, "in the stream")
+
+
+def status_error(status: int, where: str = "of the endpoint") -> ModelError:
+    """Return the error for an HTTP status; its message holds nothing that the endpoint said."""
+    message = f"status {status} {where}"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return ModelError("http_429", message, retryable=True, status_code=status)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ModelError("http_5xx", message, retryable=True, status_code=status)
+    if status >= HTTPStatus.BAD_REQUEST:
+        return ModelError("http_4xx", message, retryable=False, status_code=status)
+    return ModelError(
+        "http_3xx", f"{message}: redirects are not followed", retryable=False, status_code=status
+    )

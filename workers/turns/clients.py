@@ -1,0 +1,84 @@
+"""Everything a turn worker holds open, opened once and closed in reverse."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from workers.errors import ConfigurationError
+from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
+from workers.providers.engine_pool import EngineGoneError, EnginePool
+from workers.providers.espeak_tts import MODULE as ESPEAK
+from workers.providers.espeak_tts import EspeakTts
+from workers.providers.pocketsphinx_stt import MODULE as SPHINX
+from workers.providers.pocketsphinx_stt import PocketsphinxStt
+from workers.providers.scripted_stt import ScriptedStt
+from workers.settings import OFFLINE_MODEL, Settings
+from workers.storage.agents import AgentStore
+from workers.storage.database import open_engine
+from workers.storage.history import History
+from workers.storage.redis_client import connect
+from workers.storage.turn_streams import TurnStreams
+from workers.turns.ports import Chat, SpeechToText, TextToSpeech
+
+
+@dataclass(frozen=True)
+class Clients:
+    """What the turns of one worker process share."""
+
+    settings: Settings
+    streams: TurnStreams
+    history: History
+    agents: AgentStore
+    stt: SpeechToText
+    chat: Chat
+    tts: TextToSpeech
+
+
+@contextlib.asynccontextmanager
+async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
+    """Open them all, the speech engines warm; raises ConfigurationError."""
+    budget = Budget(
+        connect_s=settings.llm_connect_s,
+        first_token_s=settings.llm_first_token_s,
+        between_tokens_s=settings.llm_between_tokens_s,
+        total_s=settings.llm_total_s,
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        redis = connect(settings)
+        stack.push_async_callback(redis.aclose)
+        engine = open_engine(settings)
+        stack.callback(engine.dispose)
+        http = await stack.enter_async_context(open_client(budget, 2 * settings.turn_slots))
+        yield Clients(
+            settings=settings,
+            streams=TurnStreams(redis),
+            history=History(redis),
+            agents=AgentStore(engine, redis),
+            stt=await _open_stt(settings, stack),
+            chat=OpenAiChat(http, managed_endpoint(settings), budget),
+            tts=EspeakTts(await _open_pool(ESPEAK, settings.tts_processes, stack)),
+        )
+
+
+def managed_endpoint(settings: Settings) -> Endpoint:
+    """Return the operator's model; unset, the offline responder of our own LLM gateway."""
+    if settings.managed_llm_base_url is None:
+        return Endpoint(settings.llm_gateway_url, OFFLINE_MODEL, settings.api_key)
+    return Endpoint(
+        settings.managed_llm_base_url, settings.managed_llm_model, settings.managed_llm_api_key
+    )
+
+
+async def _open_stt(settings: Settings, stack: contextlib.AsyncExitStack) -> SpeechToText:
+    if settings.stt_engine == "scripted":
+        return ScriptedStt()
+    return PocketsphinxStt(await _open_pool(SPHINX, settings.stt_processes, stack))
+
+
+async def _open_pool(module: str, size: int, stack: contextlib.AsyncExitStack) -> EnginePool:
+    try:
+        return await stack.enter_async_context(EnginePool(module, size))
+    except (EngineGoneError, TimeoutError) as error:
+        raise ConfigurationError(
+            f"the speech engine of {module} does not start; `edgewise doctor` says what is missing"
+        ) from error

@@ -1,0 +1,161 @@
+"""The agent's side of a turn: from what was said to the entries of the reply.
+
+The model writes in one task and the voice speaks in another, so the first sentence is heard
+while the rest is still being written.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from schemas.chat import ChatRequest, Content, Finished
+from schemas.turn import ReplyAudio, Transcript, TurnError
+from workers.errors import ModelError, TranscriptionError
+from workers.turns.groups import first_error
+from workers.turns.lines import NOT_UNDERSTOOD, apology
+from workers.turns.ports import Ports, Turn
+from workers.turns.prompt import messages
+from workers.turns.sentences import SentenceCutter
+from workers.turns.speakable import speakable
+from workers.turns.speculation import Held, Status
+from workers.turns.spoken import Placement
+from workers.turns.timeline import Timeline
+from workers.turns.voicing import voiced
+
+SENTENCES_AHEAD: Final = 16
+"""How many sentences the model may be ahead of the voice."""
+
+Sentences = asyncio.Queue[str | ModelError | None]
+"""Sentences as the model writes them; an error or None ends the reply."""
+
+
+class Composer:
+    """Prepares the reply of one turn; each call of a method is a new guess at it."""
+
+    def __init__(self, turn: Turn, ports: Ports, timeline: Timeline) -> None:
+        self._turn = turn
+        self._ports = ports
+        self._timeline = timeline
+
+    async def greet(self, held: Held) -> Status:
+        """Speak the greeting as it is written."""
+        sentences: Sentences = asyncio.Queue()
+        cutter = SentenceCutter()
+        for sentence in [*cutter.push(self._turn.greeting or ""), *cutter.flush(), None]:
+            sentences.put_nowait(sentence)
+        if sentences.qsize() == 1:
+            return "ignored"
+        return await _Voice(self._turn, self._ports, self._timeline, held).read_out(sentences)
+
+    async def answer(self, hear: Callable[[], Awaitable[str]], held: Held) -> Status:
+        """Answer what `hear` returns; nothing heard, nothing said. Raises SynthesisError."""
+        self._timeline.forget_guess()
+        voice = _Voice(self._turn, self._ports, self._timeline, held)
+        try:
+            said = await hear()
+        except TranscriptionError as error:
+            await held.put(failure(self._turn, error.code, str(error), retryable=True))
+            await voice.say(NOT_UNDERSTOOD)
+            return "failed"
+        self._timeline.mark("transcript")
+        if not said:
+            return "ignored"
+        await held.put(Transcript(attempt=self._turn.attempt, text=said, final=True))
+        sentences: Sentences = asyncio.Queue(SENTENCES_AHEAD)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._write(said, sentences), name="reply-words")
+                reading = group.create_task(voice.read_out(sentences), name="reply-voice")
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from None
+        return reading.result()
+
+    async def _write(self, said: str, sentences: Sentences) -> None:
+        """Ask the model and cut what it writes into sentences."""
+        turn = self._turn
+        history = await self._ports.conversation.read()
+        request = ChatRequest(
+            messages(turn.system_prompt, history, said), turn.session_id, turn.turn_id, turn.attempt
+        )
+        cutter = SentenceCutter()
+        self._timeline.mark("request")
+        try:
+            async with self._ports.chat.stream(request) as events:
+                async for event in events:
+                    match event:
+                        case Content(text):
+                            self._timeline.mark_first("first_token")
+                            for sentence in cutter.push(text):
+                                await sentences.put(sentence)
+                        case Finished():
+                            for sentence in cutter.flush():
+                                await sentences.put(sentence)
+                            await sentences.put(None)
+        except ModelError as error:
+            await sentences.put(error)
+
+
+class _Voice:
+    """Says sentences, in order, into the queue of a guess."""
+
+    def __init__(self, turn: Turn, ports: Ports, timeline: Timeline, held: Held) -> None:
+        self._turn = turn
+        self._tts = ports.tts
+        self._timeline = timeline
+        self._held = held
+        self._placement = Placement(turn.spoken)
+        self._begun = False
+
+    async def read_out(self, sentences: Sentences) -> Status:
+        """Say all of them; after an error of the model, say so."""
+        while (sentence := await sentences.get()) is not None:
+            if isinstance(sentence, ModelError):
+                return await self._apologise(sentence)
+            if text := speakable(sentence):
+                await self.say(text)
+        if not self._begun:
+            return await self._apologise(
+                ModelError("empty", "the reply has no words in it", retryable=False)
+            )
+        return "completed"
+
+    async def say(self, text: str) -> None:
+        """Say one sentence, unless it was heard already."""
+        self._timeline.mark_first("first_sentence")
+        self._begun = True
+        place = self._placement.place(text)
+        if place is None:
+            return
+        turn = self._turn
+        async for entry in voiced(
+            text, place, tts=self._tts, voice=turn.voice, attempt=turn.attempt
+        ):
+            if isinstance(entry, ReplyAudio):
+                self._timeline.mark_first("first_audio")
+            await self._held.put(entry)
+
+    async def _apologise(self, error: ModelError) -> Status:
+        await self._held.put(
+            failure(
+                self._turn,
+                error.failure,
+                str(error),
+                retryable=error.can_retry,
+                status_code=error.status_code,
+            )
+        )
+        await self.say(apology(error.failure, begun=self._begun))
+        return "failed"
+
+
+def failure(
+    turn: Turn, code: str, message: str, *, retryable: bool, status_code: int | None = None
+) -> TurnError:
+    """Return the entry that tells of a failure."""
+    return TurnError(
+        attempt=turn.attempt,
+        code=code,
+        message=message,
+        retryable=retryable,
+        status_code=status_code,
+    )

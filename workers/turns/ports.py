@@ -1,0 +1,105 @@
+"""What a turn needs from outside, and the values that it hands there."""
+
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.chat import ChatEvent, ChatRequest, Message
+from schemas.turn import Spoken, TurnReply
+
+Samples = NDArray[np.int16]
+
+
+class Chat(Protocol):
+    """A language model."""
+
+    @property
+    def model(self) -> str:
+        """The name of the model, for the metrics."""
+
+    def stream(self, request: ChatRequest) -> AbstractAsyncContextManager[AsyncIterator[ChatEvent]]:
+        """Stream a reply; leaving the context stops it upstream. Raises ModelError."""
+
+
+class Listening(Protocol):
+    """One utterance on its way through a speech-to-text engine, in segments."""
+
+    @property
+    def partial(self) -> str:
+        """What is understood so far of the segment under way."""
+
+    def push(self, samples: Samples) -> None:
+        """Take speech, 16 kHz mono; never waits."""
+
+    def finish(self) -> Awaitable[str]:
+        """End the segment and return its text; what is pushed next begins another one.
+
+        The await raises TranscriptionError. It may be awaited more than once.
+        """
+
+
+class SpeechToText(Protocol):
+    """A speech-to-text engine."""
+
+    def listen(self) -> AbstractAsyncContextManager[Listening]:
+        """Open an utterance."""
+
+
+class TextToSpeech(Protocol):
+    """A text-to-speech engine."""
+
+    def speak(self, text: str, voice: str) -> AbstractAsyncContextManager[AsyncIterator[Samples]]:
+        """Stream the speech of one sentence, 24 kHz mono. Raises SynthesisError."""
+
+
+class Conversation(Protocol):
+    """What was said in the session before this turn."""
+
+    async def read(self) -> tuple[Message, ...]:
+        """Return the messages so far, oldest first, without the system prompt."""
+
+
+class ReplyWriter(Protocol):
+    """Where the reply goes."""
+
+    async def write(self, *entries: TurnReply) -> None:
+        """Append entries, in order."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The outside world of one turn."""
+
+    stt: SpeechToText
+    chat: Chat
+    tts: TextToSpeech
+    conversation: Conversation
+    reply: ReplyWriter
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What is to be done: `greeting` is spoken as it stands, None means there is a user to hear."""
+
+    turn_id: str
+    session_id: str
+    attempt: int
+    voice: str
+    system_prompt: str
+    greeting: str | None = None
+    spoken: tuple[Spoken, ...] = ()
+    """What earlier attempts were heard to say, sentence by sentence."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long things may take and how often they are told, in seconds."""
+
+    heartbeat_s: float = 0.5
+    transcript_s: float = 0.3
+    gateway_gone_s: float = 10.0
+    max_utterance_s: float = 60.0

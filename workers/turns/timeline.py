@@ -1,0 +1,64 @@
+"""When each stage of a turn happened, and the metrics that follow from it."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from schemas.turn import TurnMetrics
+
+Moment = Literal[
+    "started",
+    "pause",
+    "transcript",
+    "request",
+    "first_token",
+    "first_sentence",
+    "first_audio",
+    "end",
+    "let_out",
+    "done",
+]
+
+
+class Timeline:
+    """Remembers the moments of a turn, in seconds on the clock that it is given."""
+
+    def __init__(self, now: Callable[[], float], queue_ms: float | None, model: str) -> None:
+        self._now = now
+        self._queue_ms = queue_ms
+        self._model = model
+        self._at: dict[Moment, float] = {"started": now()}
+
+    def mark(self, moment: Moment) -> None:
+        """Note that this happens now; a later one of the same name replaces it."""
+        self._at[moment] = self._now()
+
+    def mark_first(self, moment: Moment) -> None:
+        """Note that this happens now, unless it is noted already."""
+        self._at.setdefault(moment, self._now())
+
+    def forget_guess(self) -> None:
+        """Drop what belongs to a guess that is thrown away."""
+        for moment in ("request", "first_token", "first_sentence", "first_audio"):
+            self._at.pop(moment, None)
+
+    def metrics(self) -> TurnMetrics:
+        """Return the metrics as of now, in milliseconds."""
+        stt = self._between("pause", "transcript")
+        writing = self._between("request", "first_sentence")
+        voice = self._between("first_sentence", "first_audio")
+        stages = [stage for stage in (stt, writing, voice) if stage is not None]
+        return TurnMetrics(
+            queue_ms=self._queue_ms,
+            stt_ms=stt,
+            llm_first_token_ms=self._between("request", "first_token"),
+            tts_first_audio_ms=voice,
+            engine_ms=round(sum(stages), 3) if stages else None,
+            endpoint_to_audio_ms=self._between("end", "let_out"),
+            total_ms=self._between("started", "done"),
+            model=self._model if "request" in self._at else None,
+        )
+
+    def _between(self, start: Moment, end: Moment) -> float | None:
+        if start not in self._at or end not in self._at:
+            return None
+        return round((self._at[end] - self._at[start]) * 1000, 3)

@@ -1,0 +1,59 @@
+"""One sentence into reply entries: its words, then its speech as Opus packets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from edge.media.opus import OpusEncoder
+from schemas.audio import REPLY_RATE
+from schemas.turn import ReplyAudio, ReplyText
+from workers.turns.ports import TextToSpeech
+from workers.turns.spoken import Place
+
+BITRATE: Final = 28_000
+MAX_PACKETS: Final = 25
+"""Packets in one entry: half a second."""
+
+
+async def voiced(
+    text: str, place: Place, *, tts: TextToSpeech, voice: str, attempt: int
+) -> AsyncIterator[ReplyText | ReplyAudio]:
+    """Yield the entries of a sentence, without the packets that were heard already.
+
+    Raises SynthesisError.
+    """
+    yield ReplyText(attempt=attempt, sentence=place.number, text=text)
+    position = 0
+    waiting: list[bytes] = []
+    async for packets in _packets(text, tts, voice):
+        if waiting:
+            yield _entry(attempt, place, position, waiting, last=False)
+            position += len(waiting)
+        waiting = packets
+        # Other turns share this loop, and a fast engine would never let it go.
+        await asyncio.sleep(0)
+    yield _entry(attempt, place, position, waiting, last=True)
+
+
+def _entry(
+    attempt: int, place: Place, position: int, packets: list[bytes], *, last: bool
+) -> ReplyAudio:
+    heard = min(max(place.heard - position, 0), len(packets))
+    return ReplyAudio(
+        attempt=attempt,
+        sentence=place.number,
+        first=position + heard,
+        last=last,
+        packets=tuple(packets[heard:]),
+    )
+
+
+async def _packets(text: str, tts: TextToSpeech, voice: str) -> AsyncIterator[list[bytes]]:
+    encoder = OpusEncoder(REPLY_RATE, BITRATE)
+    async with tts.speak(text, voice) as pieces:
+        async for samples in pieces:
+            packets = encoder.encode(samples)
+            for start in range(0, len(packets), MAX_PACKETS):
+                yield packets[start : start + MAX_PACKETS]
+    if rest := encoder.flush():
+        yield rest
