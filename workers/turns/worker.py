@@ -14,9 +14,11 @@ from celery.worker import state as celery_state
 
 from schemas.turn import TURN_QUEUE
 from workers.celery_app import make_celery
+from workers.errors import StorageUnavailableError
 from workers.logs import set_up_logs
 from workers.settings import Settings
 from workers.storage.presence import announce
+from workers.storage.upgrade import upgrade
 from workers.turns.clients import Clients, open_clients
 from workers.turns.loop import LoopThread
 from workers.turns.tasks import register
@@ -36,6 +38,7 @@ def run_worker(settings: Settings) -> None:
     Raises ConfigurationError where Redis is not named or a speech engine does not start.
     """
     set_up_logs(settings, "turns")
+    _prepare_database(settings)
     app = make_celery(settings, TURN_QUEUE)
     loop: LoopThread[Clients] = LoopThread(partial(open_clients, settings))
     clients = loop.start(OPEN_S)
@@ -62,6 +65,13 @@ def run_worker(settings: Settings) -> None:
         stopping.set()
         loop.close(CLOSE_S)
     log.info("turn_worker_stopped")
+
+
+def _prepare_database(settings: Settings) -> None:
+    try:
+        upgrade(settings)
+    except StorageUnavailableError:
+        log.warning("database_away")  # agents come from their copies in Redis meanwhile
 
 
 def _stop_on_signals(stopping: threading.Event, loop: LoopThread[Clients]) -> None:
