@@ -1,14 +1,10 @@
 """Who calls: the key in the Authorization header decides, before the body is read."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from fastapi import Request
-from fastapi.routing import APIRoute
-from starlette.responses import Response
 
 from workers.gateway.rest_errors import ApiError
 from workers.web.bearer import presented_key, same_key
+from workers.web.guarded import guarded_by
 
 DEFAULT_ACCOUNT = "default"
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -33,15 +29,4 @@ async def require_account(request: Request) -> str:
     return DEFAULT_ACCOUNT
 
 
-class GuardedRoute(APIRoute):
-    """A route that asks for the key before it reads or judges the body."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler, behind the check of the key."""
-        handle = super().get_route_handler()
-
-        async def guarded(request: Request) -> Response:
-            await require_account(request)
-            return await handle(request)
-
-        return guarded
+GuardedRoute = guarded_by(require_account)

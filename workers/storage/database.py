@@ -33,7 +33,9 @@ def open_engine(settings: Settings) -> Engine:
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        engine = create_engine(url, pool_timeout=BUSY_S, connect_args={"timeout": BUSY_S})
+        engine = create_engine(
+            url, hide_parameters=True, pool_timeout=BUSY_S, connect_args={"timeout": BUSY_S}
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -44,6 +46,7 @@ def open_engine(settings: Settings) -> Engine:
             max_overflow=8,
             pool_timeout=BUSY_S,
             pool_pre_ping=True,
+            hide_parameters=True,  # they hold what was sent, and errors reach the log
             connect_args=_POSTGRES_CONNECT,
         )
     raise ConfigurationError(

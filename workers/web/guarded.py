@@ -1,0 +1,24 @@
+"""Routes that ask who calls before they read what is sent."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+
+def guarded_by(check: Callable[[Request], Awaitable[object]]) -> type[APIRoute]:
+    """Return a route class whose requests pass `check` before their body is read."""
+
+    class GuardedRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                await check(request)
+                return await handle(request)
+
+            return guarded
+
+    return GuardedRoute
