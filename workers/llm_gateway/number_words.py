@@ -7,7 +7,7 @@ from typing import Final
 _ONES: Final = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
     "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen",
-    "sixteen", "seventeen", "eighteen", "nineteen", ,
+    "sixteen", "seventeen", "eighteen", "nineteen",
 )
 # fmt: on
 _UNITS: Final = {word: value for value, word in enumerate(_ONES)} | {
