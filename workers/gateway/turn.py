@@ -86,13 +86,13 @@ class Turn:
         structlog.contextvars.bind_contextvars(turn_id=self.turn_id)
         try:
             async with asyncio.TaskGroup() as group:
-                writing = group.create_task(self.utterance.write(), name=f"write {self.turn_id}")
+                group.create_task(self.utterance.write(), name=f"write {self.turn_id}")
                 if not self.reply.is_over:
                     self._conversing = group.create_task(
                         self._converse(), name=f"converse {self.turn_id}"
                     )
                     await asyncio.wait({self._conversing})
-                writing.cancel()
+                self.utterance.close()
             await self._settle()
         finally:
             self.reply.finish("interrupted")
@@ -147,7 +147,6 @@ class Turn:
         )
         try:
             async with asyncio.timeout(STORE_S):
-                await self.utterance.drain()
                 if exchange.user or exchange.agent:
                     await self._history.append(self._session_id, exchange)
         except (RedisError, TimeoutError) as error:

@@ -27,6 +27,7 @@ class Utterance:
         self._batch: list[bytes] = []
         self._waiting: list[TurnInput] = []
         self._wake = asyncio.Event()
+        self._is_closed = False
         self.is_over = False
         """True after `End` or `Cancel`: nothing is taken any more."""
 
@@ -60,14 +61,19 @@ class Utterance:
             self._batch.clear()
             self._wake.set()
 
-    async def write(self) -> None:
-        """Write until cancelled; entries wait while Redis is away, at most 5 s."""
-        while True:
-            await self._wake.wait()
-            await self.drain()
+    def close(self) -> None:
+        """Take nothing more; `write` ends when all that was taken is written."""
+        self.is_over = True
+        self._is_closed = True
+        self._wake.set()
 
-    async def drain(self) -> None:
-        """Write what waits; gives up after 5 s without Redis, then the turn is lost anyway."""
+    async def write(self) -> None:
+        """Write what is taken until `close`; entries wait while Redis is away, at most 5 s."""
+        while not (self._is_closed and not self._waiting):
+            await self._wake.wait()
+            await self._write_waiting()
+
+    async def _write_waiting(self) -> None:
         self._wake.clear()
         entries = tuple(self._waiting)
         tries = 0
@@ -78,6 +84,7 @@ class Utterance:
                 tries += 1
                 if tries * RETRY_S >= GIVE_UP_S:
                     _log.warning("utterance not written", error=type(error).__name__)
+                    self._waiting.clear()
                     return
                 await asyncio.sleep(RETRY_S)
                 continue
