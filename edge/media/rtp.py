@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 OnPacket = Callable[[int, int, bytes], None]
 
+_OPUS: Final = "audio/opus"
 _TIME_BASE: Final = Fraction(1, OPUS_CLOCK)
 _MAX_QUEUED: Final = 500 // PACKET_MS
 _RETIRED_SOURCES: Final = 8
@@ -55,17 +56,17 @@ class _Tap:
     def __init__(self, receiver: RTCRtpReceiver, on_packet: OnPacket) -> None:
         self._count: _Handler = receiver._handle_rtp_packet  # noqa: SLF001  # the seam
         self._codecs: dict[int, Any] = receiver._RTCRtpReceiver__codecs  # type: ignore[attr-defined]  # noqa: SLF001  # the seam
-        self._on_packet = on_packet
+        self.on_packet = on_packet
         self._source: int | None = None
         self._retired: deque[int] = deque(maxlen=_RETIRED_SOURCES)
 
     async def handle(self, packet: RtpPacket, arrival_time_ms: int) -> None:
         await self._count(packet, arrival_time_ms)
         codec = self._codecs.get(packet.payload_type)
-        if codec is None or codec.mimeType.lower() != "audio/opus" or self._is_stale(packet.ssrc):
+        if codec is None or codec.mimeType.lower() != _OPUS or self._is_stale(packet.ssrc):
             return
         try:
-            self._on_packet(packet.sequence_number, packet.timestamp, packet.payload)
+            self.on_packet(packet.sequence_number, packet.timestamp, packet.payload)
         except Exception:
             # An error that got out of here would end aiortc's read loop, and the call with it.
             logger.exception("a received packet was not handled")
@@ -84,11 +85,25 @@ def tap_receiver(receiver: RTCRtpReceiver, on_packet: OnPacket) -> None:
     """Hand each Opus packet of `receiver` to `on_packet(sequence, timestamp, payload)`.
 
     Packets bypass aiortc's jitter buffer and decoder; its RTCP statistics stay. Call it as soon as
-    the receiver is there. Payloads come as they were sent: empty and garbage ones, too.
+    the receiver is there; a second call replaces the function. Payloads come as they were sent:
+    empty and garbage ones, too.
     """
+    before = getattr(receiver._handle_rtp_packet, "__self__", None)  # noqa: SLF001  # the seam
+    if isinstance(before, _Tap):
+        before.on_packet = on_packet
+        return
     tap = _Tap(receiver, on_packet)
     receiver._RTCRtpReceiver__jitter_buffer = _NoJitterBuffer()  # type: ignore[attr-defined]  # noqa: SLF001  # the seam
     receiver._handle_rtp_packet = tap.handle  # type: ignore[method-assign]  # noqa: SLF001  # the seam
+
+
+def opus_only(pc: RTCPeerConnection) -> None:
+    """Offer or accept no audio codec but Opus; call it before the offer or answer is made."""
+    codecs = RTCRtpSender.getCapabilities("audio").codecs
+    opus = [codec for codec in codecs if codec.mimeType.lower() == _OPUS]
+    for transceiver in pc.getTransceivers():
+        if transceiver.kind == "audio":
+            transceiver.setCodecPreferences(opus)
 
 
 class _QuietReports:
@@ -115,7 +130,7 @@ class _QuietReports:
             await self._send(packets)
 
 
-def quiet_rtcp(pc: RTCPeerConnection, every: float = 10.0) -> None:
+def quiet_rtcp(pc: RTCPeerConnection, every: float = 30.0) -> None:
     """Send RTCP reports of `pc` only after new RTP, else every `every` seconds.
 
     Call it when the connection's senders and receivers are there; a second call changes nothing.
