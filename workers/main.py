@@ -157,7 +157,7 @@ def doctor() -> None:
     """Say what is in force, what is missing and how to mend it; exits with 1 if something is."""
     from workers.doctor import run_doctor
 
-    raise typer.Exit(run_doctor())
+    raise typer.Exit(run_doctor(read_settings()))
 
 
 @app.command()

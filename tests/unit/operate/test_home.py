@@ -78,7 +78,7 @@ def test_a_home_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
 
 HOLDS_AND_DIES = """
 import os, pathlib, subprocess, sys
-from workers.home import hold
+from workers.home import Home, hold
 with hold(Home(pathlib.Path(sys.argv[1]))) as lock:
     subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], pass_fds=[lock])
     os._exit(9)

@@ -1,0 +1,167 @@
+"""`edgewise demo`: a whole system of its own, one question, one answer, and nothing left."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import httpx
+from rich.console import Console
+
+from workers.errors import EdgewiseError
+from workers.question import QUESTION, speak_question
+from workers.tether import tethered
+
+UP_S: Final = 40.0
+STOP_S: Final = 6.0
+TALK_S: Final = 90.0
+INTERRUPTED: Final = 130
+PRIVATE: Final = {
+    "EDGEWISE_HOST": "127.0.0.1",
+    "EDGEWISE_PORT": "0",
+    "EDGEWISE_LLM_GATEWAY_HOST": "127.0.0.1",
+    "EDGEWISE_LLM_GATEWAY_PORT": "0",
+    "EDGEWISE_REDIS_URL": "",
+    "EDGEWISE_BROKER_URL": "",
+    "EDGEWISE_DATABASE_URL": "",
+}
+"""Keeps the demo off a real system, whatever the environment and .env say."""
+AGENT: Final = {
+    "name": "Demo",
+    "system_prompt": "You are a voice assistant. Answer in one short sentence.",
+    "voice": {"voice_id": "ivy"},
+}
+
+
+class DemoError(EdgewiseError):
+    """The demo could not be shown; the message says why."""
+
+
+def run_demo(wav: Path | None, out: Path) -> int:
+    """Show the demo on the terminal; return 0 if the question was answered, 130 after Ctrl-C."""
+    console = Console(highlight=False, soft_wrap=True)
+    if wav is not None and not wav.is_file():
+        raise DemoError(f"there is no recording {wav}")
+    with contextlib.suppress(KeyboardInterrupt):
+        return asyncio.run(_until_stopped(console, wav, out))
+    return INTERRUPTED
+
+
+async def _until_stopped(console: Console, wav: Path | None, out: Path) -> int:
+    demo = asyncio.create_task(_demo(console, wav, out), name="demo")
+    stopped_by: list[signal.Signals] = []
+
+    def stop(number: signal.Signals) -> None:
+        if not stopped_by:  # once is enough: what runs is stopped in order
+            stopped_by.append(number)
+            demo.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    try:
+        return await demo
+    except asyncio.CancelledError:
+        if not stopped_by:
+            raise
+        console.print("stopped; nothing is left running")
+        return 128 + stopped_by[0]
+
+
+async def _demo(console: Console, wav: Path | None, out: Path) -> int:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="edgewise-demo-") as folder:
+        env = {**os.environ, **PRIVATE, "EDGEWISE_API_KEY": secrets.token_urlsafe(32)}
+        env["EDGEWISE_HOME"] = str(Path(folder) / "home")
+        _step(console, "starting Redis, LLM gateway, gateway, config worker and turn worker")
+        async with _system(env) as url:
+            _step(console, f"the system listens on {url} after {time.monotonic() - began:.1f} s")
+            agent = await _create_agent(url, env["EDGEWISE_API_KEY"])
+            _step(console, f"POST /v1/agents made {agent}")
+            if wav is None:
+                wav = Path(folder) / "question.wav"
+                await speak_question(wav)
+                _step(console, f'espeak-ng spoke the question "{QUESTION}"')
+            _step(console, f"edgewise-device talk says {wav.name} over WebRTC:")
+            console.print()
+            code = await _talk(env, url, agent, wav, out)
+            console.print()
+            _step(console, "stopping everything")
+    if code == 0:
+        _step(console, f"the reply is in {out}; {time.monotonic() - began:.1f} s in all")
+    else:
+        _step(console, "the question got no answer")
+    return code
+
+
+def _step(console: Console, text: str) -> None:
+    console.print(f"▸ {text}", markup=False, style="bold")
+
+
+@contextlib.asynccontextmanager
+async def _system(env: dict[str, str]) -> AsyncIterator[str]:
+    """Run `edgewise up` and yield where it listens."""
+    command = [sys.executable, "-m", "workers.main", "up", "--json"]
+    process = await asyncio.create_subprocess_exec(
+        *tethered(command, signal.SIGTERM),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        env=env,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101  # asked for above
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), UP_S)
+        except TimeoutError:
+            raise DemoError(f"the system did not start within {UP_S:.0f} s") from None
+        if not line:
+            raise DemoError("the system did not start; see above")
+        yield str(json.loads(line)["url"])
+    finally:
+        await _stop(process)
+
+
+async def _create_agent(url: str, key: str) -> str:
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(trust_env=False, timeout=10, headers=headers) as http:
+        try:
+            answer = await http.post(f"{url}/v1/agents", json=AGENT)
+            return str(answer.raise_for_status().json()["id"])
+        except httpx.HTTPError as error:
+            raise DemoError(f"no agent was made: {error}") from None
+
+
+async def _talk(env: dict[str, str], url: str, agent: str, wav: Path, out: Path) -> int:
+    """Run the device as a user would; its own words go to the terminal."""
+    command = [sys.executable, "-m", "edge", "talk", "--server", url, "--agent", agent]
+    process = await asyncio.create_subprocess_exec(
+        *tethered([*command, "--wav", str(wav), "--out", str(out)], signal.SIGKILL),
+        stdin=asyncio.subprocess.DEVNULL,
+        env=env,
+    )
+    try:
+        return await asyncio.wait_for(process.wait(), TALK_S)
+    except TimeoutError:
+        raise DemoError(f"the device was not done within {TALK_S:.0f} s") from None
+    finally:
+        await _stop(process)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
