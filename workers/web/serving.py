@@ -38,7 +38,7 @@ def run_app(app: ASGIApp, *, host: str, port: int, announce: Path) -> None:
         lifespan="on",
         timeout_graceful_shutdown=STOP_S,
     )
-    server = _Server(config, announce, reachable_url(listener))
+    server = _Server(config, announce, reachable_url(*listener.getsockname()[:2]))
     with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.serve(sockets=[listener]))
 
@@ -52,12 +52,10 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from None
 
 
-def reachable_url(listener: socket.socket) -> str:
-    """Return the URL under which this machine reaches the socket; a wildcard reads loopback."""
-    host, port = listener.getsockname()[:2]
-    if listener.family == socket.AF_INET6:
-        return f"http://[{'::1' if host == '::' else host}]:{port}"
-    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  # compared, not bound
+def reachable_url(host: str, port: int) -> str:
+    """Return the URL under which this machine reaches an address; a wildcard reads loopback."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _Server(uvicorn.Server):
