@@ -1,0 +1,45 @@
+"""A gateway and a config worker as processes, on each database in turn."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.servers.parts import Part, configure, flush, running_config_worker, running_gateway
+from tests.servers.postgres import Postgres, running_postgres
+from workers.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def module_settings(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    home: Path = tmp_path_factory.mktemp("home")
+    return Settings(_env_file=None, home=home, redis_url=redis_url, port=0)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def system_settings(request: pytest.FixtureRequest, module_settings: Settings) -> Settings:
+    """Settings on each of the two databases."""
+    home = module_settings.home / request.param
+    if request.param == "sqlite":
+        return configure(module_settings, home=home)
+    server: Postgres = request.getfixturevalue("postgres")
+    return configure(module_settings, home=home, database_url=server.new_database())
+
+
+@pytest.fixture(scope="module")
+def gateway(system_settings: Settings) -> Iterator[tuple[Part, httpx.Client]]:
+    flush(system_settings)
+    with running_gateway(system_settings) as running, running_config_worker(system_settings):
+        yield running
+
+
+@pytest.fixture
+def client(gateway: tuple[Part, httpx.Client]) -> httpx.Client:
+    return gateway[1]
