@@ -57,7 +57,9 @@ class SessionRegistry:
         if self._tending is None:
             self._tending = asyncio.create_task(self._tend(), name="tend sessions")
         try:
-            return session, await session.answer()
+            # What the connection starts from here on logs with the id of the session.
+            with structlog.contextvars.bound_contextvars(session_id=session.session_id):
+                return session, await session.answer()
         except BaseException:
             session.end("disconnected")
             raise
@@ -108,6 +110,7 @@ class SessionRegistry:
             _log.error("session crashed", session_id=session_id, exc_info=error)
 
     async def _tend(self) -> None:
+        structlog.contextvars.unbind_contextvars("request_id")  # of the first session's request
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TEND_S)

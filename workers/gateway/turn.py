@@ -83,7 +83,7 @@ class Turn:
 
     async def run(self) -> None:
         """Run the turn to its end; every failure becomes events and a log line."""
-        structlog.contextvars.bind_contextvars(turn_id=self.turn_id)
+        structlog.contextvars.bind_contextvars(session_id=self._session_id, turn_id=self.turn_id)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.utterance.write(), name=f"write {self.turn_id}")
