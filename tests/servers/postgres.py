@@ -28,7 +28,7 @@ class Postgres:
 
     def start(self) -> None:
         command = [str(binary("postgres")), "-D", str(self.folder / "data")]
-        command += ["-k", str(self.folder), "-c", "listen_addresses="]
+        command += ["-k", str(self.folder), "-c", "listen_addresses=", "-c", "fsync=off"]
         with (self.folder / "postgres.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_other_user()
@@ -77,7 +77,7 @@ def running_postgres() -> Iterator[Postgres]:
         try:
             yield server
         finally:
-            server.stop()
+            server.stop(signal.SIGQUIT)  # at once: nothing of it is kept
     finally:
         shutil.rmtree(folder)
 

@@ -1,0 +1,35 @@
+"""An empty, migrated database, on SQLite and on PostgreSQL in turn."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.servers.parts import configure
+from tests.servers.postgres import Postgres, running_postgres
+from workers.settings import Settings
+from workers.storage.database import open_engine
+from workers.storage.upgrade import upgrade_engine
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def stored(request: pytest.FixtureRequest, settings: Settings) -> Settings:
+    """Settings on each of the two databases, still empty."""
+    if request.param == "sqlite":
+        return settings
+    server: Postgres = request.getfixturevalue("postgres")
+    return configure(settings, database_url=server.new_database())
+
+
+@pytest.fixture
+def engine(stored: Settings) -> Iterator[Engine]:
+    engine = open_engine(stored)
+    upgrade_engine(engine)
+    yield engine
+    engine.dispose()

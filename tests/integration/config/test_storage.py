@@ -1,0 +1,327 @@
+"""The database: migrations, events settled by compare-and-set, agents and their copies."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from redis.asyncio import Redis
+from sqlalchemy import Engine
+
+from schemas.agent import AgentCreate, Voice
+from schemas.config_event import AgentUpsert
+from schemas.ids import new_id
+from tests.servers.parts import configure, environment
+from workers.agent_config.apply import apply_event
+from workers.errors import ConfigurationError, StorageUnavailableError
+from workers.settings import Settings
+from workers.storage import presence
+from workers.storage.agent_cache import STORE_COPY, copy_arguments, copy_key
+from workers.storage.agent_rows import (
+    StoredAgent,
+    find_agent,
+    page_of_agents,
+    position_of,
+    put_agent,
+)
+from workers.storage.agents import AgentStore
+from workers.storage.config_events import add_event, find_event, settle_event
+from workers.storage.database import open_engine, reading, writing
+from workers.storage.redis_client import connect
+from workers.storage.tables import metadata
+from workers.storage.upgrade import is_newest, upgrade, upgrade_engine
+
+NOW = datetime(2026, 11, 22, 19, 5, 0, 123456, tzinfo=UTC)
+
+
+def change(name: str = "a", account: str = "default", agent_id: str | None = None) -> AgentUpsert:
+    agent = AgentCreate(name=name, system_prompt="b", voice=Voice(voice_id="ivy"))
+    return AgentUpsert(agent_id=agent_id or new_id("agent"), account=account, agent=agent)
+
+
+def accept(engine: Engine, event: AgentUpsert, *, expires_at: datetime | None = None) -> str:
+    event_id = new_id("event")
+    with writing(engine) as connection:
+        add_event(connection, event_id, event, accepted_at=NOW, expires_at=expires_at)
+    return event_id
+
+
+def store(engine: Engine, event: AgentUpsert, now: datetime = NOW) -> StoredAgent:
+    outcome = apply_event(engine, accept(engine, event), now)
+    assert outcome is not None
+    assert outcome[1] is not None
+    return outcome[1]
+
+
+def test_several_processes_migrate_at_once(stored: Settings) -> None:
+    code = (
+        "from workers.settings import Settings\n"
+        "from workers.storage.upgrade import upgrade\n"
+        "upgrade(Settings())"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment(stored), stderr=-1)
+        for _ in range(4)
+    ]
+    results = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    assert [code for _, code in results] == [0] * 4, results
+    engine = open_engine(stored)
+    assert is_newest(engine)
+    engine.dispose()
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_migration_that_breaks_off_leaves_nothing_behind(
+    stored: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic import op
+
+    def cut_short(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    engine = open_engine(stored)
+    with monkeypatch.context() as patch:
+        patch.setattr(op, "create_index", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            upgrade_engine(engine)
+    assert sa.inspect(engine).get_table_names() == []
+    upgrade_engine(engine)
+    assert is_newest(engine)
+    engine.dispose()
+
+
+def test_sqlite_syncs_each_commit_and_lets_readers_be(settings: Settings) -> None:
+    upgrade(settings)
+    engine = open_engine(settings)
+    with reading(engine) as connection:
+        asked = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert asked == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "busy_timeout": 5000,
+    }
+    engine.dispose()
+
+
+def test_a_database_of_another_make_is_refused(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="EDGEWISE_DATABASE_URL"):
+        open_engine(configure(settings, database_url="mysql://x/y"))
+
+
+def test_a_database_that_is_not_there_is_our_error_without_its_statement(
+    settings: Settings,
+) -> None:
+    url = "postgresql+psycopg://nobody:s3cret@/none?host=/nowhere"
+    engine = open_engine(configure(settings, database_url=url))
+    with pytest.raises(StorageUnavailableError) as caught, reading(engine):
+        pass
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_event_is_applied_once_although_many_try(engine: Engine) -> None:
+    event = change()
+    event_id = accept(engine, event)
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda _: apply_event(engine, event_id, NOW), range(8)))
+    assert sum(outcome is not None for outcome in outcomes) == 1
+    with reading(engine) as connection:
+        found = find_agent(connection, event.agent_id)
+    assert found is not None
+    assert found.version == 1
+
+
+def test_withdrawn_and_applied_exclude_each_other(engine: Engine) -> None:
+    for _ in range(10):
+        event = change()
+        event_id = accept(engine, event)
+        gate = threading.Barrier(2)
+
+        def withdraw(event_id: str = event_id, gate: threading.Barrier = gate) -> bool:
+            gate.wait()
+            with writing(engine) as connection:
+                return settle_event(connection, event_id, "withdrawn", now=NOW)
+
+        def apply(event_id: str = event_id, gate: threading.Barrier = gate) -> bool:
+            gate.wait()
+            return apply_event(engine, event_id, NOW) is not None
+
+        with ThreadPoolExecutor(2) as pool:
+            withdrawn, applied = pool.submit(withdraw), pool.submit(apply)
+        assert withdrawn.result() is not applied.result()
+        with reading(engine) as connection:
+            assert (find_agent(connection, event.agent_id) is not None) is applied.result()
+            settled = find_event(connection, event_id)
+        assert settled is not None
+        assert settled.status == ("applied" if applied.result() else "withdrawn")
+
+
+def test_an_event_whose_time_is_up_is_not_applied_but_withdrawn(engine: Engine) -> None:
+    event_id = accept(engine, change(), expires_at=NOW)
+    assert apply_event(engine, event_id, NOW) is None
+    with writing(engine) as connection:
+        assert settle_event(connection, event_id, "withdrawn", now=NOW + timedelta(days=1))
+
+
+def test_an_event_that_nobody_wrote_down_is_nothing_to_do(engine: Engine) -> None:
+    assert apply_event(engine, new_id("event"), NOW) is None
+
+
+def test_another_accounts_agent_is_not_changed(engine: Engine) -> None:
+    mine = store(engine, change())
+    event_id = accept(engine, change("b", account="other", agent_id=mine.agent.id))
+    outcome = apply_event(engine, event_id, NOW)
+    assert outcome is not None
+    assert (outcome[0].status, outcome[1]) == ("rejected", None)
+    with reading(engine) as connection:
+        assert find_agent(connection, mine.agent.id) == mine
+
+
+def test_an_event_in_an_unknown_form_is_rejected_and_not_quoted(engine: Engine) -> None:
+    event_id = accept(engine, change())
+    with writing(engine) as connection:
+        connection.execute(sa.text("UPDATE config_events SET body = '{\"planted\": 1}'"))
+    outcome = apply_event(engine, event_id, NOW)
+    assert outcome is not None
+    assert outcome[0].status == "rejected"
+    assert "planted" not in str(outcome[0].message)
+
+
+def test_a_changed_agent_keeps_its_creation_and_counts_its_version(engine: Engine) -> None:
+    first = store(engine, change())
+    later = first.agent.model_copy(update={"name": "b", "created_at": NOW + timedelta(days=1)})
+    with writing(engine) as connection:
+        second = put_agent(connection, "default", later)
+    assert (second.version, second.agent.name) == (2, "b")
+    assert second.agent.created_at == first.agent.created_at
+    with reading(engine) as connection:
+        assert find_agent(connection, first.agent.id) == second
+
+
+def test_pages_hold_together_although_many_agents_are_of_the_same_moment(engine: Engine) -> None:
+    made = {store(engine, change()).agent.id for _ in range(7)}
+    store(engine, change(account="other"))
+    seen, after = [], None
+    while True:
+        with reading(engine) as connection:
+            page = page_of_agents(connection, "default", 3, after)
+        if not page:
+            break
+        seen += [agent.id for agent in page]
+        after = position_of(page[-1])
+    assert len(seen) == 7
+    assert set(seen) == made
+
+
+async def test_the_store_finds_agents_of_the_account_that_asks(
+    engine: Engine, redis: Redis
+) -> None:
+    agents = AgentStore(engine, redis)
+    mine = store(engine, change()).agent
+    assert await agents.get(mine.id) == mine
+    assert await agents.get(mine.id, "default") == mine
+    assert await agents.get(mine.id, "other") is None
+    assert await agents.get(new_id("agent")) is None
+
+
+async def test_a_copy_serves_while_the_database_is_away(
+    engine: Engine, redis: Redis, settings: Settings
+) -> None:
+    mine = store(engine, change()).agent
+    await AgentStore(engine, redis).get(mine.id)
+    await redis.expire(copy_key(mine.id), 3600)  # an old one
+    gone = open_engine(configure(settings, database_url="postgresql+psycopg:///x?host=/nowhere"))
+    agents = AgentStore(gone, redis)
+    assert await agents.get(mine.id) == mine
+    with pytest.raises(StorageUnavailableError):
+        await agents.get(new_id("agent"))
+
+
+async def test_without_redis_the_database_answers(engine: Engine, settings: Settings) -> None:
+    mine = store(engine, change()).agent
+    nowhere = connect(configure(settings, redis_url="unix:///nowhere/redis.sock"))
+    assert await AgentStore(engine, nowhere).get(mine.id) == mine
+    await nowhere.aclose()
+
+
+async def test_an_old_copy_is_looked_up_again(engine: Engine, redis: Redis) -> None:
+    agents = AgentStore(engine, redis)
+    first = store(engine, change()).agent
+    await agents.get(first.id)
+    with writing(engine) as connection:
+        put_agent(connection, "default", first.model_copy(update={"name": "b"}))
+    assert (await agents.get(first.id)) == first
+    await redis.expire(copy_key(first.id), 3600)
+    found = await agents.get(first.id)
+    assert found is not None
+    assert found.name == "b"
+
+
+async def test_an_agent_that_is_gone_leaves_no_copy(engine: Engine, redis: Redis) -> None:
+    agents = AgentStore(engine, redis)
+    mine = store(engine, change()).agent
+    await agents.get(mine.id)
+    with writing(engine) as connection:
+        connection.execute(sa.text("DELETE FROM agents"))
+    await redis.expire(copy_key(mine.id), 3600)
+    assert await agents.get(mine.id) is None
+    assert await redis.exists(copy_key(mine.id)) == 0
+
+
+async def test_a_late_reader_does_not_put_an_older_copy_back(engine: Engine, redis: Redis) -> None:
+    older = store(engine, change())
+    with writing(engine) as connection:
+        newer = put_agent(connection, "default", older.agent.model_copy(update={"name": "b"}))
+    key = copy_key(older.agent.id)
+    assert await redis.eval(STORE_COPY, 1, key, *copy_arguments(newer)) == 1
+    assert await redis.eval(STORE_COPY, 1, key, *copy_arguments(older)) == 0
+    found = await AgentStore(engine, redis).get(older.agent.id)
+    assert found is not None
+    assert found.name == "b"
+
+
+async def test_a_copy_of_another_release_is_read_anew(engine: Engine, redis: Redis) -> None:
+    mine = store(engine, change()).agent
+    await redis.hset(copy_key(mine.id), mapping={"version": 1, "body": "{}"})
+    assert await AgentStore(engine, redis).get(mine.id) == mine
+
+
+async def test_a_worker_is_there_from_its_word_to_its_end(settings: Settings, redis: Redis) -> None:
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=presence.announce, args=(settings, "turns", stop)) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(500):
+            if await presence.count(redis, "turns") == 2:
+                break
+            await asyncio.sleep(0.01)
+        assert await presence.count(redis, "turns") == 2
+        assert await presence.count(redis, "config") == 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(5)
+    assert await presence.count(redis, "turns") == 0
+
+
+async def test_a_worker_that_fell_silent_is_forgotten(redis: Redis) -> None:
+    seconds, _ = await redis.time()
+    await redis.zadd("presence:turns", {"dead": seconds - 6, "alive": seconds - 3})
+    assert await presence.count(redis, "turns") == 1
