@@ -49,7 +49,9 @@ class Settings(BaseSettings):
     stt_engine: Literal["pocketsphinx", "scripted"] = Field(
         default="pocketsphinx", description="speech-to-text; `scripted` is for load tests"
     )
-    stt_processes: int = Field(default=2, ge=1, le=64, description="engine processes per worker")
+    stt_processes: int = Field(
+        default=16, ge=1, le=256, description="users a worker understands at once, 21 MB each"
+    )
     tts_engine: Literal["espeak"] = Field(default="espeak", description="text-to-speech")
     tts_processes: int = Field(default=2, ge=1, le=64, description="engine processes per worker")
     turn_slots: int = Field(

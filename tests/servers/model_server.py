@@ -104,9 +104,7 @@ class ModelServer:
             with contextlib.suppress(OSError):
                 writer.close()
 
-    async def _answer_one(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
+    async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         request = await _read_request(reader)
         if request is None:
             return False
@@ -171,7 +169,7 @@ class ModelServer:
             return (
                 token
                 for number in itertools.count(1)
-                for token in (f"This is sentence", f" number {number}", " of a long story. ")
+                for token in ("This is sentence", f" number {number}", " of a long story. ")
             )
         text = f"You said: {request.said}." if name == "echo" else self.say
         return (word + " " for word in text.split(" "))

@@ -14,19 +14,27 @@ PARTIAL: Final = b"p"
 TEXT: Final = b"t"
 
 
+CEPSTRAL_MEAN: Final = "50,3,-2,8,-5,3,-6,1,0,2,-1,-1,2"
+"""What the decoder takes for the usual sound of a voice and its microphone.
+
+The mean of 22 recordings of people, after Opus. With the model's own (40,3,-1,0,…) 34 % of
+their words came out wrong, with this one 26 %; an estimate from each one's first second did
+no better.
+"""
+
+
 class Sphinx:
     """Answers speech with what it understood so far."""
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
-        self._cmn = decoder.get_cmn(False)  # noqa: FBT003  # positional-only in pocketsphinx
         self._in_utterance = False
 
     def __call__(self, frame: Frame) -> Iterator[Frame]:
         """Decode; a segment begins with the first speech after the last one's end."""
         if not self._in_utterance:
             # The mean that the last speaker left behind would colour what this one says.
-            self._decoder.set_cmn(self._cmn)
+            self._decoder.set_cmn(CEPSTRAL_MEAN)
             self._decoder.start_utt()
             self._in_utterance = True
         if frame.payload:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +54,17 @@ WORKER = "from workers.settings import Settings; from workers.turns.worker impor
 WORKER += "run_worker(Settings(_env_file=None))"
 
 
+SPEECH = Path("/usr/share/pocketsphinx/test/data")
+
+
+def recording(name: str) -> NDArray[np.int16]:
+    """Speech of a person, from Debian's `pocketsphinx-testdata`."""
+    if name.endswith(".raw"):
+        return np.fromfile(SPEECH / name, dtype="<i2")
+    with wave.open(str(SPEECH / name), "rb") as source:
+        return np.frombuffer(source.readframes(source.getnframes()), dtype="<i2")
+
+
 def opus(samples: NDArray[np.int16]) -> list[bytes]:
     encoder = OpusEncoder(16_000, 24_000)
     return encoder.encode(samples) + encoder.flush()
@@ -91,7 +103,9 @@ class Heard:
 class Gateway:
     """Publishes turns and speaks into them, as the gateway does."""
 
-    def __init__(self, celery: Celery, streams: TurnStreams, history: History, agent: Agent):
+    def __init__(
+        self, celery: Celery, streams: TurnStreams, history: History, agent: Agent
+    ) -> None:
         self.celery = celery
         self.streams = streams
         self.history = history
@@ -106,13 +120,14 @@ class CalledTurn:
         self.gateway = gateway
         self.session_id = session_id
         self.turn_id = new_id("turn")
+        self.agent_id = gateway.agent.id
 
     async def publish(self, *, attempt: int = 1, kind: str = "utterance") -> None:
         task = TurnTask(
             kind=kind,
             turn_id=self.turn_id,
             session_id=self.session_id,
-            agent_id=self.gateway.agent.id,
+            agent_id=self.agent_id,
             attempt=attempt,
             published_at=time.time(),
         )
@@ -159,6 +174,13 @@ class CalledTurn:
         return await self.listen(
             lambda entry: isinstance(entry, Done), attempt=attempt, timeout_s=timeout_s
         )
+
+
+@pytest.fixture
+def fresh_model(model: ModelServer) -> None:
+    """The model as it was before any test told it what to do."""
+    model.script, model.token_s = None, 0.0
+    model.requests.clear()
 
 
 StartWorker = Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]

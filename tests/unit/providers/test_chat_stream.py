@@ -1,0 +1,92 @@
+"""The chunks of a chat completion, as models send them and as they should not."""
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.chat import Content, Finished
+from workers.errors import ModelError
+from workers.providers.chat_stream import ChatStream
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["choices", "delta", "content", "error", "finish_reason", "code"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+def event(value: object) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def chunk(content: object = None, reason: object = None) -> bytes:
+    return event({"choices": [{"delta": {"content": content}, "finish_reason": reason}]})
+
+
+def test_content_comes_out_and_the_reason_ends_it() -> None:
+    stream = ChatStream()
+    assert stream.feed(event({"choices": [{"delta": {"role": "assistant", "content": ""}}]})) == []
+    assert stream.feed(chunk("Hi") + chunk(" you")) == [Content("Hi"), Content(" you")]
+    assert stream.feed(chunk(None, "stop")) == [Finished("stop")]
+    assert stream.feed(event({"choices": [], "usage": {"total_tokens": 5}})) == []
+    assert stream.feed(b"data: [DONE]\n\n") == []
+    assert stream.is_closed
+    stream.end()
+
+
+@pytest.mark.parametrize(
+    ("data", "failure"),
+    [
+        (b'data: {"choices": [\n\n', "bad_sse"),
+        (b"data: 7\n\n", "bad_sse"),
+        (event([1]), "bad_sse"),
+        (event({"choices": "x"}), "bad_sse"),
+        (event({"choices": [{"delta": {"content": 5}}]}), "bad_sse"),
+        (event({"choices": [{"delta": {"content": "x"}, "finish_reason": 5}]}), "bad_sse"),
+        (b"data: " + b"[" * 100_000 + b"\n\n", "bad_sse"),
+        (event({"error": {"message": "sk-secret", "code": "server_error"}}), "http_5xx"),
+        (event({"error": {"message": "sk-secret", "code": 429}}), "http_429"),
+        (event({"error": {"message": "sk-secret", "code": 401}}), "http_4xx"),
+        (event({"error": "sk-secret"}), "http_5xx"),
+        (b"data: " + b"x" * 300_000, "too_large"),
+    ],
+)
+def test_what_is_no_reply_has_its_class_and_is_not_repeated(data: bytes, failure: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        ChatStream().feed(data)
+    assert caught.value.failure == failure
+    assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "failure"),
+    [
+        (b"", "empty"),
+        (b"data: [DONE]\n\n", "empty"),
+        (chunk(None, "stop"), "empty"),
+        (chunk("Hi"), "incomplete"),
+        (chunk("Hi") + b"data: [DONE]\n\n", "incomplete"),
+    ],
+)
+def test_a_stream_that_ends_too_early_is_an_error(data: bytes, failure: str) -> None:
+    stream = ChatStream()
+    stream.feed(data)
+    with pytest.raises(ModelError) as caught:
+        stream.end()
+    assert caught.value.failure == failure
+
+
+@given(ANY_JSON)
+def test_any_json_is_read_or_is_a_model_error(value: object) -> None:
+    with contextlib.suppress(ModelError):
+        ChatStream().feed(event(value))
