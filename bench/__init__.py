@@ -1,0 +1,1 @@
+"""Measures what the project promises about time, CPU, memory and loss: `python -m bench`."""
