@@ -41,7 +41,9 @@ class Decoder(Protocol):
 class Playout:
     """Feeds the speaker 20 ms at a time; times are seconds on the caller's clock."""
 
-    def __init__(self, decoder: Decoder, *, cushion_ms: int = 40, most_ms: int = 80) -> None:
+    def __init__(self, decoder: Decoder, *, cushion_ms: int = 40, most_ms: int = 60) -> None:
+        # A packet also waits up to 20 ms for the speaker to ask: with 60 ms here it is played
+        # within 80 ms of its arrival.
         self._decoder = decoder
         self._cushion_ms = cushion_ms
         self._most_samples = REPLY_RATE * most_ms // 1000
