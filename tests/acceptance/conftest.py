@@ -1,0 +1,45 @@
+"""What every acceptance test stands on: a system that runs, and a model that follows a script."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.model import Model
+from tests.acceptance.recordings import SPHINX, as_wav
+from tests.servers.system import System, running_system
+
+
+@pytest.fixture(scope="session")
+def shared_model() -> Iterator[Model]:
+    with Model() as model:
+        yield model
+
+
+@pytest.fixture
+def model(shared_model: Model) -> Model:
+    """The scripted model behind the managed entry, with an empty script."""
+    shared_model.reset()
+    return shared_model
+
+
+@pytest.fixture(scope="session")
+def system(shared_model: Model) -> Iterator[System]:
+    """The system that tests share; those that break things for good start their own."""
+    with running_system(
+        EDGEWISE_MANAGED_LLM_BASE_URL=shared_model.url,
+        EDGEWISE_MANAGED_LLM_MODEL="scripted",
+        EDGEWISE_MANAGED_LLM_API_KEY="the-operators-key",
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def agent(system: System) -> str:
+    return system.agent()
+
+
+@pytest.fixture(scope="session")
+def go_forward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A man says "go forward ten meters"; 2.8 s."""
+    return as_wav(SPHINX / "goforward.raw", tmp_path_factory.mktemp("recordings"))
