@@ -17,7 +17,7 @@ import httpx
 from rich.console import Console
 
 from workers.errors import EdgewiseError
-from workers.question import QUESTION, speak_question
+from workers.question import QUESTIONS, speak_question
 from workers.tether import tethered
 
 UP_S: Final = 40.0
@@ -85,13 +85,10 @@ async def _demo(console: Console, wav: Path | None, out: Path) -> int:
             _step(console, f"the system listens on {url} after {time.monotonic() - began:.1f} s")
             agent = await _create_agent(url, env["EDGEWISE_API_KEY"])
             _step(console, f"POST /v1/agents made {agent}")
-            if wav is None:
-                wav = Path(folder) / "question.wav"
-                await speak_question(wav)
-                _step(console, f'espeak-ng spoke the question "{QUESTION}"')
-            _step(console, f"edgewise-device talk says {wav.name} over WebRTC:")
+            wavs = [wav] if wav else await _spoken(Path(folder), console)
+            _step(console, "edgewise-device talk says it over WebRTC, and hears the answer:")
             console.print()
-            code = await _talk(env, url, agent, wav, out)
+            code = await _talk(env, url, agent, wavs, out)
             console.print()
             _step(console, "stopping everything")
     if code == 0:
@@ -99,6 +96,15 @@ async def _demo(console: Console, wav: Path | None, out: Path) -> int:
     else:
         _step(console, "the question got no answer")
     return code
+
+
+async def _spoken(folder: Path, console: Console) -> list[Path]:
+    wavs = []
+    for number, question in enumerate(QUESTIONS, start=1):
+        wavs.append(folder / f"question-{number}.wav")
+        await speak_question(wavs[-1], question)
+        _step(console, f'espeak-ng speaks the question "{question}"')
+    return wavs
 
 
 def _step(console: Console, text: str) -> None:
@@ -139,11 +145,12 @@ async def _create_agent(url: str, key: str) -> str:
             raise DemoError(f"no agent was made: {error}") from None
 
 
-async def _talk(env: dict[str, str], url: str, agent: str, wav: Path, out: Path) -> int:
+async def _talk(env: dict[str, str], url: str, agent: str, wavs: list[Path], out: Path) -> int:
     """Run the device as a user would; its own words go to the terminal."""
     command = [sys.executable, "-m", "edge", "talk", "--server", url, "--agent", agent]
+    said = [word for wav in wavs for word in ("--wav", str(wav))]
     process = await asyncio.create_subprocess_exec(
-        *tethered([*command, "--wav", str(wav), "--out", str(out)], signal.SIGKILL),
+        *tethered([*command, *said, "--out", str(out)], signal.SIGKILL),
         stdin=asyncio.subprocess.DEVNULL,
         env=env,
     )

@@ -1,4 +1,4 @@
-"""A spoken question, for a demo on a machine where nobody speaks."""
+"""Spoken questions, for a demo on a machine where nobody speaks."""
 
 import json
 import wave
@@ -11,8 +11,8 @@ from workers.providers.engine_pool import EnginePool
 from workers.providers.engine_wire import Frame
 from workers.providers.espeak_process import END, ENGINE_RATE, SPEAK
 
-QUESTION: Final = "what is twelve times seven"
-VOICE: Final = {"voice": "en-us+klatt6", "rate": 135}
+QUESTIONS: Final = ("what time is it", "what is nine times seven")
+VOICE: Final = {"voice": "en-us+klatt3", "rate": 150}
 """Of the engine's voices the one that pocketsphinx understands best (docs/develop.md)."""
 ROOM: Final = 40.0
 """Loudness of the room around the voice, as a standard deviation of 16-bit samples.
@@ -22,7 +22,7 @@ A recording of digital silence confuses a recogniser that learned from real room
 PAUSE_S: Final = 0.6
 
 
-async def speak_question(file: Path, text: str = QUESTION) -> None:
+async def speak_question(file: Path, text: str) -> None:
     """Write the spoken question to a WAV file; raises EngineGoneError where espeak-ng fails."""
     pieces = []
     async with EnginePool("workers.providers.espeak_process", 1) as pool, pool.lease() as engine:
