@@ -55,6 +55,7 @@ class Conversation:
         self._listening: Turn | None = None
         self._endpoint: Endpoint | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._interruption: asyncio.TimerHandle | None = None
         self._turns: dict[Turn, asyncio.Task[None]] = {}
         self._last: Turn | None = None
         self._is_closed = False
@@ -77,7 +78,9 @@ class Conversation:
                 self._listening.utterance.put(Resume())
                 self._pass_early()
                 self._arm()
+                self._interrupt_soon()
             return
+        self._interrupt_soon()
         turn = self._begin("utterance")
         if turn is None:
             return
@@ -91,6 +94,7 @@ class Conversation:
         """Take in that the gate shut, so long after the last speech."""
         if self._endpoint is None or self._listening is None or self._endpoint.is_paused:
             return
+        self._call_off_interruption()
         self._endpoint.closed(time.monotonic(), silence_ms / 1000)
         self._listening.utterance.put(Pause())
         self._arm()
@@ -120,8 +124,6 @@ class Conversation:
         if self._is_closed or len(self._turns) >= MAX_TURNS:
             _log.warning("speech ignored: too many turns under way")
             return None
-        if self._agent.input.turn_detection.interrupt_response:
-            self._stop_all("barge_in")
         turn = Turn(
             kind=kind,
             session_id=self._session_id,
@@ -142,13 +144,34 @@ class Conversation:
     def _forget(self, turn: Turn) -> None:
         task = self._turns.pop(turn)
         if turn is self._listening:
+            self._emit(SpeechStopped())
             self._stop_listening()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("turn crashed", exc_info=error)
 
-    def _stop_all(self, reason: Reason) -> None:
+    def _interrupt_soon(self) -> None:
+        """Let speech stop what is said, at once or when it has lasted as long as the agent asks."""
+        detection = self._agent.input.turn_detection
+        if not detection.interrupt_response:
+            return
+        if detection.interruption_delay and self._playout.is_playing:
+            self._call_off_interruption()
+            self._interruption = asyncio.get_running_loop().call_later(
+                detection.interruption_delay / 1000, self._interrupt
+            )
+        else:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        self._interruption = None
         for turn in self._turns:
-            turn.stop(reason)
+            if turn is not self._listening:
+                turn.stop("barge_in")
+
+    def _call_off_interruption(self) -> None:
+        if self._interruption is not None:
+            self._interruption.cancel()
+            self._interruption = None
 
     def _arm(self) -> None:
         """Set the timer to the next moment at which silence may have ended the turn."""
@@ -177,6 +200,7 @@ class Conversation:
     def _stop_listening(self) -> None:
         self._listening = None
         self._endpoint = None
+        self._call_off_interruption()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -184,7 +208,8 @@ class Conversation:
     async def close(self, reason: Reason = "session_ended") -> None:
         """Stop every turn and wait until it is written off, at most 3 s."""
         self._is_closed = True
-        self._stop_all(reason)
+        for turn in self._turns:
+            turn.stop(reason)
         self._stop_listening()
         tasks = set(self._turns.values())
         if not tasks:

@@ -20,6 +20,7 @@ from edge.media.rtp import (
     send_keepalive,
     tap_receiver,
 )
+from schemas.audio import MAX_PACKET_BYTES
 from schemas.session_events import CHANNEL
 from workers.errors import StorageUnavailableError
 from workers.gateway.sdp_limits import OfferError
@@ -84,12 +85,9 @@ class Peer:
         return packets_received(self._pc)
 
     def send(self, packet: bytes, ticks: int) -> None:
-        """Send one Opus packet, at its RTP time in 48 kHz ticks."""
-        self._track.send(packet, ticks)
-
-    def drop_unsent(self) -> None:
-        """Forget packets that have not left yet."""
-        self._track.clear()
+        """Send one Opus packet, at its RTP time in 48 kHz ticks; one that is none is left out."""
+        if 0 < len(packet) <= MAX_PACKET_BYTES:
+            self._track.send(packet, ticks)
 
     async def keep_alive(self) -> None:
         """Send the smallest sign of life."""

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from schemas.ids import new_id
 from schemas.turn import Cancel, Done, TurnError, TurnTask
 from workers.errors import EdgewiseError, StorageUnavailableError
+from workers.gateway.apology import apology
 from workers.gateway.playout import Playout
 from workers.gateway.reply import Emit, Reply
 from workers.gateway.supervisor import Supervisor
@@ -103,22 +104,26 @@ class Turn:
             await self._wait_for_previous()
             done = await self._follow()
         except EdgewiseError as error:
-            self._fail(error.code, str(error), retryable=error.retryable)
+            await self._fail(error.code, str(error), retryable=error.retryable)
         except TimeoutError:
-            self._fail("unavailable", "the turn did not go through in time", retryable=True)
+            await self._fail("unavailable", "the turn did not go through in time", retryable=True)
         except RedisError:
-            self._fail("unavailable", "the storage does not answer", retryable=True)
+            await self._fail("unavailable", "the storage does not answer", retryable=True)
         except Exception:  # noqa: BLE001  # a turn's defect is the user's to hear, not the session's end
             _log.exception("turn failed")
-            self._fail("internal_error", "the turn failed", retryable=True)
+            await self._fail("internal_error", "the turn failed", retryable=True)
         else:
             await self.reply.played()
             self.reply.finish("failed" if done.status == "failed" else "completed")
             self.reply.report(done, self._supervisor.attempts)
 
-    def _fail(self, code: str, message: str, *, retryable: bool) -> None:
+    async def _fail(self, code: str, message: str, *, retryable: bool) -> None:
+        """Say that the turn failed, as an event and aloud."""
         attempt = self._supervisor.attempts
         self.reply.fail(TurnError(attempt=attempt, code=code, message=message, retryable=retryable))
+        for entry in apology():
+            self.reply.take(entry)
+        await self.reply.played()
         self.reply.finish("failed")
         self.reply.report(None, attempt)
 

@@ -41,11 +41,12 @@ class Utterance:
 
     def put(self, entry: TurnInput) -> None:
         """Take a change of state; the packets before it are written with it at once."""
-        if self.is_over:
+        is_last = isinstance(entry, End | Cancel)
+        if self.is_over or (len(self._waiting) >= MAX_WAITING and not is_last):
             return
         self._flush()
         self._waiting.append(entry)
-        self.is_over = isinstance(entry, End | Cancel)
+        self.is_over = is_last
         self._wake.set()
 
     def cancel(self, entry: Cancel) -> None:

@@ -29,9 +29,11 @@ class AgentsInADict:
     def __init__(self) -> None:
         self.by_id: dict[str, Agent] = {}
 
-    def add(self, *, greeting: str | None = None, interrupt: bool = True) -> Agent:
+    def add(
+        self, *, greeting: str | None = None, interrupt: bool = True, delay_ms: int = 0
+    ) -> Agent:
         now = datetime.now(UTC)
-        detection = TurnDetection(interrupt_response=interrupt)
+        detection = TurnDetection(interrupt_response=interrupt, interruption_delay=delay_ms)
         agent = Agent(
             id=new_id("agent"),
             name="Test",

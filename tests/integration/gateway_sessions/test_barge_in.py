@@ -83,6 +83,47 @@ async def test_where_replies_may_not_be_interrupted_speech_is_answered_after_the
         assert len(worker.histories[worker.tasks[1].turn_id]) == 1
 
 
+async def test_a_cough_shorter_than_the_interruption_delay_stops_nothing(
+    gateway: Gateway, redis: Redis
+) -> None:
+    agent = gateway.agents.add(delay_ms=400)
+    long = Script(sentences=("One two three.",), packets=60)
+    async with (
+        ScriptedTurnWorker.running(
+            redis,
+            lambda task: long if task.turn_id == worker.tasks[0].turn_id else Script(is_noise=True),
+        ) as worker,
+        Client.calling(gateway.http, agent.id) as client,
+    ):
+        await client.say(SPEECH)
+        await client.heard("reply.started")
+        await client.say(SPEECH[:3])
+        await client.heard("reply.done")
+        assert client.of(ReplyDone)[0].status == "completed"
+        assert len(client.packets) == 60
+        await client.until(lambda: gateway.sessions.busy == 0)
+
+
+async def test_speech_longer_than_the_interruption_delay_stops_the_reply(
+    gateway: Gateway, redis: Redis
+) -> None:
+    agent = gateway.agents.add(delay_ms=400)
+    async with (
+        ScriptedTurnWorker.running(redis, lambda task: _long_then_short(worker, task)) as worker,
+        Client.calling(gateway.http, agent.id) as client,
+    ):
+        await client.say(SPEECH)
+        await client.heard("reply.started")
+        client.send(GateOpened())
+        spoke = time.monotonic()
+        await client.heard("reply.done")
+        assert client.of(ReplyDone)[0].status == "interrupted"
+        assert 0.38 <= client.event_times[client.types.index("reply.done")] - spoke < 0.8
+        client.send_packets(SPEECH)
+        client.send(GateClosed(silence_ms=200))
+        await client.heard("reply.done", 2)
+
+
 async def test_speech_before_the_reply_has_begun_supersedes_the_turn_without_a_reply(
     gateway: Gateway, redis: Redis
 ) -> None:

@@ -1,21 +1,25 @@
 """A worker that dies is replaced: the answer comes late, once, and never not at all."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from schemas.session_events import (
     AgentTranscript,
+    GateOpened,
     ReplyDone,
     ReplyError,
     ReplyMetrics,
     SpeechStopped,
     UserTranscript,
 )
-from schemas.turn import ReplyAudio, ReplyText, Transcript, TurnError, TurnTask
+from schemas.turn import TURN_QUEUE, ReplyAudio, ReplyText, Transcript, TurnError, TurnTask
 from tests.fakes.scripted_turn_worker import (
     DiesAt,
     Script,
@@ -23,7 +27,11 @@ from tests.fakes.scripted_turn_worker import (
     packet_of,
 )
 from tests.integration.gateway_sessions.client import Client
-from tests.integration.gateway_sessions.conftest import Gateway
+from tests.integration.gateway_sessions.conftest import Gateway, StartGateway
+from workers.embedded_redis import private_redis
+from workers.gateway.apology import TEXT
+from workers.settings import Settings
+from workers.storage.redis_client import connect
 from workers.storage.turn_streams import TurnStreams
 
 SPEECH = [b"\x78" + bytes([number]) * 40 for number in range(12)]
@@ -130,6 +138,9 @@ async def test_when_every_attempt_dies_the_user_is_told_so(gateway: Gateway, red
         assert client.of(ReplyError)[0].code == "turn_worker_lost"
         assert client.of(ReplyDone)[0].status == "failed"
         assert client.types.index("input.speech.stopped") < client.types.index("reply.error")
+        # Not silence: the gateway has a line of its own, and that is what was heard.
+        assert client.of(AgentTranscript)[0].text == TEXT
+        assert len(client.packets) > 100
         await client.until(lambda: gateway.sessions.busy == 0)
 
 
@@ -146,6 +157,39 @@ async def test_without_any_worker_a_turn_fails_and_the_session_goes_on(
             await client.say(SPEECH)
             await client.heard("reply.done", 2)
             assert client.of(ReplyDone)[1].status == "completed"
+
+
+async def test_a_worker_that_is_lost_while_the_user_speaks_ends_the_turn_for_both(
+    gateway: Gateway,
+) -> None:
+    agent = gateway.agents.add()
+    async with Client.calling(gateway.http, agent.id) as client:
+        client.send(GateOpened())
+        client.send_packets(SPEECH)
+        await client.heard("reply.done")
+        await client.heard("input.speech.stopped")
+        assert client.of(ReplyError)[0].code == "turn_worker_lost"
+        await client.until(lambda: gateway.sessions.busy == 0)
+
+
+async def test_a_redis_that_is_gone_for_good_ends_the_turn_with_an_error(
+    settings: Settings, start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    with private_redis(tmp_path / "own") as url:
+        own = connect(settings.model_copy(update={"redis_url": url}))
+        async with start_gateway(redis_url=url) as gateway:
+            agent = gateway.agents.add()
+            async with Client.calling(gateway.http, agent.id) as client:
+                client.send(GateOpened())
+                client.send_packets(SPEECH)
+                assert await own.brpop([TURN_QUEUE], timeout=2)
+                with contextlib.suppress(RedisError):
+                    await own.shutdown(nosave=True)
+                await client.heard("reply.done", wait_s=25)
+                assert client.of(ReplyError)[0].code == "unavailable"
+                assert client.of(ReplyError)[0].retryable is True
+                assert len(gateway.sessions) == 1
+        await own.aclose()
 
 
 async def test_a_turn_of_noise_gets_no_reply_and_no_words(gateway: Gateway, redis: Redis) -> None:
