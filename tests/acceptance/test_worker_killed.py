@@ -21,6 +21,8 @@ SENTENCES = [
     "Please bring a warm coat.",
 ]
 ANSWER = " ".join(SENTENCES)
+PAUSE_S = 1.2
+"""The model speaks so slowly that the worker is still at work at the last moment."""
 SPEECH_S = 2.8
 REPLY_BEGINS_S = SPEECH_S + 0.6
 HALF_OF_REPLY_S = 3.0
@@ -48,7 +50,7 @@ def victim(shared_model: Model) -> Iterator[System]:
 def untroubled_s(victim: System, shared_model: Model, go_forward: Path) -> float:
     """How many seconds of reply are heard when nothing is killed."""
     shared_model.reset()
-    shared_model.tells(SENTENCES, pause_s=0.6)
+    shared_model.tells(SENTENCES, pause_s=PAUSE_S)
     heard = talk(victim, victim.agent(), go_forward)
     assert heard.code == 0, heard
     return float(heard.turn["reply_audio_s"])
@@ -86,7 +88,7 @@ def nobody_can_tell(
 ) -> None:
     """Talk, kill the worker at that moment, and assert that the answer is heard, once."""
     agent = system.agent()
-    model.tells(SENTENCES, pause_s=0.6)
+    model.tells(SENTENCES, pause_s=PAUSE_S)
     before, known = conversations(system), turns_under_way(system)
     doomed = system.part("turns")
     talking = start_talk(system, agent, go_forward)
