@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+from dotenv import dotenv_values
 from rich.console import Console
 
 from workers.errors import EdgewiseError
@@ -24,15 +25,13 @@ UP_S: Final = 40.0
 STOP_S: Final = 6.0
 TALK_S: Final = 90.0
 INTERRUPTED: Final = 130
-PRIVATE: Final = {
+OWN: Final = {
     "EDGEWISE_HOST": "127.0.0.1",
     "EDGEWISE_PORT": "0",
     "EDGEWISE_LLM_GATEWAY_HOST": "127.0.0.1",
     "EDGEWISE_LLM_GATEWAY_PORT": "0",
-    "EDGEWISE_REDIS_URL": "",
-    "EDGEWISE_BROKER_URL": "",
-    "EDGEWISE_DATABASE_URL": "",
 }
+NOT_TAKEN_OVER: Final = ("EDGEWISE_REDIS_URL", "EDGEWISE_BROKER_URL", "EDGEWISE_DATABASE_URL")
 """Keeps the demo off a real system, whatever the environment and .env say."""
 AGENT: Final = {
     "name": "Demo",
@@ -78,10 +77,9 @@ async def _until_stopped(console: Console, wav: Path | None, out: Path) -> int:
 async def _demo(console: Console, wav: Path | None, out: Path) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="edgewise-demo-") as folder:
-        env = {**os.environ, **PRIVATE, "EDGEWISE_API_KEY": secrets.token_urlsafe(32)}
-        env["EDGEWISE_HOME"] = str(Path(folder) / "home")
+        env = _environment(Path(folder))
         _step(console, "starting Redis, LLM gateway, gateway, config worker and turn worker")
-        async with _system(env) as url:
+        async with _system(env, folder) as url:
             _step(console, f"the system listens on {url} after {time.monotonic() - began:.1f} s")
             agent = await _create_agent(url, env["EDGEWISE_API_KEY"])
             _step(console, f"POST /v1/agents made {agent}")
@@ -98,6 +96,17 @@ async def _demo(console: Console, wav: Path | None, out: Path) -> int:
     return code
 
 
+def _environment(folder: Path) -> dict[str, str]:
+    """Return the settings in force, the model's among them, with home, key and stores of its own.
+
+    The demo's system runs in its own folder, where there is no .env to read once more.
+    """
+    given = {name: value for name, value in dotenv_values(".env").items() if value}
+    env = {**given, **os.environ, **OWN, "EDGEWISE_HOME": str(folder / "home")}
+    env["EDGEWISE_API_KEY"] = secrets.token_urlsafe(32)
+    return {name: value for name, value in env.items() if name not in NOT_TAKEN_OVER}
+
+
 async def _spoken(folder: Path, console: Console) -> list[Path]:
     wavs = []
     for number, question in enumerate(QUESTIONS, start=1):
@@ -112,7 +121,7 @@ def _step(console: Console, text: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _system(env: dict[str, str]) -> AsyncIterator[str]:
+async def _system(env: dict[str, str], folder: str) -> AsyncIterator[str]:
     """Run `edgewise up` and yield where it listens."""
     command = [sys.executable, "-m", "workers.main", "up", "--json"]
     process = await asyncio.create_subprocess_exec(
@@ -120,6 +129,7 @@ async def _system(env: dict[str, str]) -> AsyncIterator[str]:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         env=env,
+        cwd=folder,
         start_new_session=True,
     )
     try:

@@ -10,7 +10,7 @@ import importlib.metadata
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from workers.errors import EdgewiseError
 from workers.settings import Settings
 
 FAILED = 1
+Part = Literal["gateway", "llm-gateway", "turns", "config"]
 app = typer.Typer(
     help="Voice agents that run on your own model. Settings are EDGEWISE_* variables or lines "
     "in .env; `edgewise doctor` lists them.",
@@ -150,6 +151,20 @@ def migrate() -> None:
         from workers.storage.upgrade import upgrade
 
         upgrade(settings)
+
+
+@app.command()
+def health(
+    part: Annotated[Part, typer.Argument(help="Which part of this machine or container.")],
+) -> None:
+    """Exit with 0 if the part serves, else say why not; what a container's health check calls."""
+    from workers.health import check_server, check_worker
+
+    with _plain_errors():
+        if part == "turns" or part == "config":  # noqa: PLR1714  # mypy narrows this form alone
+            check_worker(read_settings(), part)
+        else:
+            check_server(read_settings(), part)
 
 
 @app.command()

@@ -14,7 +14,7 @@ class Settings(BaseSettings):
     """What is in force. Frozen; secrets show as asterisks. Times are in seconds unless named."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EDGEWISE_", env_file=".env", extra="ignore", frozen=True
+        env_prefix="EDGEWISE_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
     home: Path = Field(default=Path("~/.edgewise"), description="all that is written lives here")
@@ -39,6 +39,11 @@ class Settings(BaseSettings):
     managed_llm_api_key: SecretStr | None = Field(default=None, description="its key")
     llm_gateway_host: str = Field(default="127.0.0.1", description="the LLM gateway's address")
     llm_gateway_port: int = Field(default=8301, ge=0, le=65_535, description="and port")
+    llm_allow: str = Field(
+        default="",
+        description="where model endpoints may be besides https on the public internet, by http"
+        " too: `ollama.lan:11434,10.0.0.0/8`",
+    )
     llm_connect_s: float = Field(default=1.0, gt=0, description="deadline to connect")
     llm_first_token_s: float = Field(
         default=8.0, gt=0, description="deadline to the first content token"
@@ -58,6 +63,10 @@ class Settings(BaseSettings):
         default=64, ge=1, le=1_000, description="turns at once in one turn worker"
     )
 
+    turn_workers: int = Field(
+        default=1, ge=1, le=64, description="turn worker processes that `edgewise up` runs"
+    )
+
     max_sessions: int = Field(default=1_000, ge=1, description="sessions of one gateway process")
     max_busy_sessions: int = Field(
         default=20, ge=1, description="sessions with audio under way in one gateway process"
@@ -68,8 +77,12 @@ class Settings(BaseSettings):
     max_utterance_s: float = Field(default=60.0, gt=0, description="a turn is cut after this")
     ice_servers: tuple[str, ...] = Field(default=(), description="stun: and turn: URLs, JSON list")
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="the least severe line that is logged"
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="one JSON object per line, or coloured text"
+    )
 
     @cached_property
     def home_path(self) -> Path:

@@ -123,7 +123,9 @@ class _Start:
 
     async def workers(self, http: httpx.AsyncClient) -> str:
         """Start the turn worker, wait until the gateway finds all that it needs."""
-        await self._parts.start(Part("turns", _ours("worker", "turns"), self._env, stage=2))
+        for number in range(1, self._settings.turn_workers + 1):
+            name = "turns" if number == 1 else f"turns-{number}"
+            await self._parts.start(Part(name, _ours("worker", "turns"), self._env, stage=2))
         url = await self._address("gateway")
         self._parts.pin("gateway", EDGEWISE_PORT=str(httpx.URL(url).port))
         await self._serves(http, f"{url}/readyz", "gateway and workers", "gateway")

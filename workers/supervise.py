@@ -14,8 +14,8 @@ from workers.errors import EdgewiseError
 from workers.home import write_atomically
 from workers.tether import tethered
 
-LONG_ENOUGH_S = 10.0
-"""A process that ran this long is started again at once, whatever happened before."""
+LONG_ENOUGH_S = 3.0
+"""A process that ran this long was at work: it is started again at once, however often it ends."""
 LONGEST_PAUSE_S = 5.0
 TAIL_LINES = 12
 

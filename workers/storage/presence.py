@@ -4,9 +4,10 @@ import os
 import secrets
 import socket
 import threading
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import structlog
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -57,3 +58,10 @@ def announce(settings: Settings, kind: Kind, stop: threading.Event) -> None:
 async def count(redis: "Redis", kind: Kind) -> int:
     """Return how many workers of this kind are there; raises redis.exceptions.RedisError."""
     return int(await redis.eval(_COUNT, 1, _key(kind), FORGOTTEN_S))
+
+
+def is_here(redis: "BlockingRedis", kind: Kind, host: str) -> bool:
+    """Tell whether a worker of this kind on this host is there; raises RedisError."""
+    now = int(redis.time()[0])
+    names = cast("list[bytes]", redis.zrangebyscore(_key(kind), now - FORGOTTEN_S, "+inf"))
+    return any(name.startswith(f"{host}:".encode()) for name in names)
