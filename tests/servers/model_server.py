@@ -243,6 +243,7 @@ async def _fault(writer: asyncio.StreamWriter, name: str) -> None:
     if name == "only-done":
         await _event(writer, "[DONE]")
     if name == "reset":
+        await asyncio.sleep(0.05)  # a reset takes what is not read yet along
         connection = writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()

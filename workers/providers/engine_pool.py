@@ -15,6 +15,8 @@ from workers.providers.engine_wire import FAILED, Frame, pack, receive_async
 
 START_S: Final = 20.0
 ANSWER_S: Final = 10.0
+KEPT_IDLE: Final = 4
+"""A burst must not leave its processes behind; to fork another takes 4 ms."""
 STREAM_BYTES: Final = 256 * 1024
 
 log = structlog.get_logger(__name__)
@@ -93,7 +95,10 @@ class EnginePool:
             except BaseException:
                 engine.close()
                 raise
-            self._idle.append(engine)
+            if len(self._idle) < KEPT_IDLE:
+                self._idle.append(engine)
+            else:
+                engine.close()
 
     async def _take(self) -> Engine:
         while self._idle:

@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from workers.errors import ConfigurationError
+from schemas.agent import VOICES
+from workers.errors import ConfigurationError, SynthesisError, TranscriptionError
 from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
 from workers.providers.engine_pool import EngineGoneError, EnginePool
 from workers.providers.espeak_tts import MODULE as ESPEAK
@@ -18,7 +19,9 @@ from workers.storage.database import open_engine
 from workers.storage.history import History
 from workers.storage.redis_client import connect
 from workers.storage.turn_streams import TurnStreams
+from workers.turns.hearing import Hearing
 from workers.turns.ports import Chat, SpeechToText, TextToSpeech
+from workers.turns.voicing import opus_packets
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,20 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
         engine = open_engine(settings)
         stack.callback(engine.dispose)
         http = await stack.enter_async_context(open_client(budget, 2 * settings.turn_slots))
+        stt = await _open_stt(settings, stack)
+        tts = EspeakTts(await _open_pool(ESPEAK, settings.tts_processes, stack))
+        try:
+            await _warm_up(stt, tts)
+        except (TranscriptionError, SynthesisError) as error:
+            raise ConfigurationError(f"a speech engine does not work: {error}") from error
         yield Clients(
             settings=settings,
             streams=TurnStreams(redis),
             history=History(redis),
             agents=AgentStore(engine, redis),
-            stt=await _open_stt(settings, stack),
+            stt=stt,
             chat=OpenAiChat(http, managed_endpoint(settings), budget),
-            tts=EspeakTts(await _open_pool(ESPEAK, settings.tts_processes, stack)),
+            tts=tts,
         )
 
 
@@ -67,6 +76,16 @@ def managed_endpoint(settings: Settings) -> Endpoint:
     return Endpoint(
         settings.managed_llm_base_url, settings.managed_llm_model, settings.managed_llm_api_key
     )
+
+
+async def _warm_up(stt: SpeechToText, tts: TextToSpeech) -> None:
+    """Go the way of a turn once, so that the first user does not wait for what loads lazily."""
+    said = [packets async for packets in opus_packets("Hello.", tts, next(iter(VOICES)))]
+    async with stt.listen() as listening:
+        hearing = Hearing(listening, max_utterance_s=1)
+        hearing.feed(tuple(packet for packets in said for packet in packets))
+        hearing.pause()
+        await hearing.text()
 
 
 async def _open_stt(settings: Settings, stack: contextlib.AsyncExitStack) -> SpeechToText:

@@ -25,7 +25,7 @@ async def voiced(
     yield ReplyText(attempt=attempt, sentence=place.number, text=text)
     position = 0
     waiting: list[bytes] = []
-    async for packets in _packets(text, tts, voice):
+    async for packets in opus_packets(text, tts, voice):
         if waiting:
             yield _entry(attempt, place, position, waiting, last=False)
             position += len(waiting)
@@ -48,7 +48,8 @@ def _entry(
     )
 
 
-async def _packets(text: str, tts: TextToSpeech, voice: str) -> AsyncIterator[list[bytes]]:
+async def opus_packets(text: str, tts: TextToSpeech, voice: str) -> AsyncIterator[list[bytes]]:
+    """Yield the speech of a sentence as lots of up to 25 packets of 20 ms."""
     encoder = OpusEncoder(REPLY_RATE, BITRATE)
     async with tts.speak(text, voice) as pieces:
         async for samples in pieces:

@@ -60,7 +60,7 @@ async def test_a_second_attempt_on_another_worker_finishes_what_a_killed_one_beg
         worker.send_signal(signal.SIGKILL)
         orphans = engines(worker)
     spoken = spoken_of(first)
-    assert [sentence.text for sentence in spoken][0] == "First sentence."
+    assert spoken[0].text == "First sentence."
     await gateway.streams.write_spoken(turn.turn_id, spoken)
 
     with start_worker():

@@ -1,0 +1,79 @@
+"""What a turn may expect of a speech-to-text engine; run on the fake and on the real ones."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import numpy as np
+import pytest
+
+from tests.fakes.turns import FakeStt
+from workers.providers.engine_pool import EnginePool
+from workers.providers.pocketsphinx_stt import MODULE, PocketsphinxStt
+from workers.providers.scripted_stt import HEARD, ScriptedStt
+from workers.turns.ports import Samples, SpeechToText
+
+SPEECH: Samples = np.fromfile("/usr/share/pocketsphinx/test/data/goforward.raw", dtype="<i2")
+SAID = "go forward ten meters"
+
+
+@pytest.fixture(params=["fake", "scripted", "pocketsphinx"])
+async def stt(request: pytest.FixtureRequest) -> AsyncIterator[tuple[SpeechToText, str]]:
+    """An engine and what it makes of the recording."""
+    async with AsyncExitStack() as stack:
+        if request.param == "fake":
+            yield FakeStt(*[SAID] * 3), SAID
+        elif request.param == "scripted":
+            yield ScriptedStt(), HEARD
+        else:
+            pool = await stack.enter_async_context(EnginePool(MODULE, 3))
+            yield PocketsphinxStt(pool), SAID
+
+
+async def test_what_is_pushed_in_pieces_is_understood(stt: tuple[SpeechToText, str]) -> None:
+    engine, said = stt
+    async with engine.listen() as listening:
+        for start in range(0, SPEECH.size, 640):
+            listening.push(SPEECH[start : start + 640])
+        assert await listening.finish() == said
+
+
+async def test_a_segment_is_understood_apart_from_the_one_before(
+    stt: tuple[SpeechToText, str],
+) -> None:
+    engine, said = stt
+    async with engine.listen() as listening:
+        listening.push(SPEECH)
+        first = listening.finish()
+        listening.push(SPEECH)
+        second = listening.finish()
+        assert (await first, await second) == (said, said)
+        assert await first == said
+
+
+async def test_a_segment_without_audio_is_empty(stt: tuple[SpeechToText, str]) -> None:
+    engine, _ = stt
+    async with engine.listen() as listening:
+        assert listening.partial == ""
+        assert await listening.finish() == ""
+
+
+async def test_utterances_side_by_side_do_not_mix(stt: tuple[SpeechToText, str]) -> None:
+    engine, said = stt
+
+    async def utterance() -> str:
+        async with engine.listen() as listening:
+            listening.push(SPEECH)
+            return await listening.finish()
+
+    assert await asyncio.gather(utterance(), utterance(), utterance()) == [said] * 3
+
+
+async def test_an_utterance_may_be_left_in_the_middle(stt: tuple[SpeechToText, str]) -> None:
+    engine, said = stt
+    for _ in range(4):
+        async with engine.listen() as listening:
+            listening.push(SPEECH)
+    async with engine.listen() as listening:
+        listening.push(SPEECH)
+        assert await listening.finish() == said

@@ -1,0 +1,226 @@
+"""The chat client on real sockets: each fault has its class, ends in time and leaves nothing."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import httpx
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from schemas.chat import ChatEvent, ChatRequest, Content, Finished, Message
+from tests.servers.model_server import ModelServer
+from workers.errors import ModelError
+from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
+
+BUDGET = Budget(connect_s=0.5, first_token_s=0.6, between_tokens_s=0.4, total_s=1.5)
+REQUEST = ChatRequest((Message("user", "Hi"),), "session_1", "turn_1", 2)
+KEY = "sk-very-secret"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ModelServer]:
+    async with ModelServer(say=" ".join(["word"] * 60)) as server:
+        yield server
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with open_client(BUDGET, 20) as client:
+        yield client
+
+
+def chat(client: httpx.AsyncClient, base_url: str, model: str) -> OpenAiChat:
+    return OpenAiChat(client, Endpoint(base_url, model, SecretStr(KEY)), BUDGET)
+
+
+async def read(chat: OpenAiChat, into: list[ChatEvent]) -> None:
+    async with chat.stream(REQUEST) as events:
+        async for event in events:
+            into.append(event)  # noqa: PERF401  # what came before an error counts
+
+
+BEFORE_ANY = {
+    "stall": "timeout_first_token",
+    "keepalive@0": "timeout_first_token",
+    "role-only@0": "timeout_first_token",
+    "reset@0": "disconnected",
+    "close@0": "empty",
+    "only-done@0": "empty",
+    "broken-json@0": "bad_sse",
+    "error@0": "http_5xx",
+    "error-429@0": "http_429",
+    "huge-line@0": "too_large",
+    "huge-content@0": "too_large",
+    "html": "bad_content_type",
+    "json": "bad_content_type",
+    "gzip": "bad_content_type",
+    "401": "http_4xx",
+    "404": "http_4xx",
+    "429": "http_429",
+    "500": "http_5xx",
+    "redirect": "http_3xx",
+}
+LATER = {
+    "stall": "timeout_inter_token",
+    "keepalive": "timeout_inter_token",
+    "role-only": "timeout_inter_token",
+    "reset": "disconnected",
+    "close": "incomplete",
+    "only-done": "incomplete",
+    "broken-json": "bad_sse",
+    "error": "http_5xx",
+    "huge-line": "too_large",
+    "huge-content": "too_large",
+}
+CASES = [(model, failure, 0) for model, failure in BEFORE_ANY.items()]
+CASES += [(f"{name}@{n}", failure, n) for name, failure in LATER.items() for n in (1, 40)]
+
+
+@pytest.mark.parametrize(("model", "failure", "tokens"), CASES)
+async def test_a_fault_has_its_class_and_ends_in_time(
+    server: ModelServer, client: httpx.AsyncClient, model: str, failure: str, tokens: int
+) -> None:
+    memory = psutil.Process().memory_info().rss
+    started, got = time.monotonic(), list[ChatEvent]()
+    with pytest.raises(ModelError) as caught:
+        await read(chat(client, server.base_url, model), got)
+
+    assert caught.value.failure == failure
+    assert time.monotonic() - started < BUDGET.total_s + 0.5
+    contents = sum(isinstance(event, Content) for event in got)
+    assert contents >= tokens if "huge-content" in model else contents == tokens
+    assert not any(isinstance(event, Finished) for event in got)
+    assert "sk-" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert psutil.Process().memory_info().rss - memory < 20_000_000
+    async with asyncio.timeout(2):
+        await asyncio.gather(*[request.closed.wait() for request in server.requests])
+    is_hopeless = failure in ("timeout_first_token", "bad_sse", "too_large", "bad_content_type")
+    tries = 1 if tokens or is_hopeless or failure in ("http_4xx", "http_3xx") else 2
+    assert len(server.requests) == tries
+
+
+async def test_a_reply_that_trickles_for_ever_ends_at_its_total(
+    server: ModelServer, client: httpx.AsyncClient
+) -> None:
+    server.token_s = 0.05
+    with pytest.raises(ModelError) as caught:
+        await read(chat(client, server.base_url, "story"), [])
+    assert caught.value.failure == "timeout_total"
+
+
+async def test_a_reply_without_done_after_its_finish_is_whole(
+    server: ModelServer, client: httpx.AsyncClient
+) -> None:
+    got: list[ChatEvent] = []
+    await read(chat(client, server.base_url, "no-done"), got)
+    assert got[-1] == Finished("stop")
+
+
+async def test_a_first_failure_before_any_word_is_tried_again(
+    server: ModelServer, client: httpx.AsyncClient
+) -> None:
+    got: list[ChatEvent] = []
+    await read(chat(client, server.base_url, "flaky"), got)
+    assert got[-1] == Finished("stop")
+    assert len(server.requests) == 2
+
+
+async def test_nobody_listening_is_a_class_of_its_own(client: httpx.AsyncClient) -> None:
+    async with ModelServer() as gone:
+        base_url = gone.base_url
+    with pytest.raises(ModelError) as caught:
+        await read(chat(client, base_url, "say"), [])
+    assert caught.value.failure == "disconnected"
+
+
+async def test_a_server_that_does_not_take_the_connection_is_a_timeout_to_connect(
+    client: httpx.AsyncClient,
+) -> None:
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(full.getsockname())
+        started = time.monotonic()
+        with pytest.raises(ModelError) as caught:
+            await read(chat(client, f"http://127.0.0.1:{full.getsockname()[1]}/v1", "say"), [])
+    assert caught.value.failure in ("timeout_connect", "timeout_first_token")
+    assert time.monotonic() - started < 2 * BUDGET.connect_s + 0.2
+
+
+async def test_the_request_says_who_asks_and_wants_a_plain_stream(
+    server: ModelServer, client: httpx.AsyncClient
+) -> None:
+    await read(chat(client, server.base_url + "/", "say"), [])
+    (request,) = server.requests
+    assert request.body == {
+        "model": "say",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "stream": True,
+    }
+    sent = request.headers
+    assert sent["x-edgewise-session-id"] == "session_1"
+    assert sent["x-edgewise-turn-id"] == "turn_1"
+    assert sent["x-edgewise-attempt"] == "2"
+    assert sent["accept-encoding"] == "identity"
+    assert sent["authorization"] == f"Bearer {KEY}"
+
+
+async def test_leaving_the_stream_closes_it_within_100_ms(
+    server: ModelServer, client: httpx.AsyncClient
+) -> None:
+    server.token_s = 0.01
+    async with chat(client, server.base_url, "story").stream(REQUEST) as events:
+        await anext(aiter(events))
+        left_at = time.monotonic()
+    (request,) = server.requests
+    async with asyncio.timeout(2):
+        await request.closed.wait()
+    assert request.closed_at is not None
+    assert request.closed_at - left_at < 0.1
+
+
+async def test_cancelling_the_reader_closes_the_stream_within_100_ms(
+    server: ModelServer, client: httpx.AsyncClient
+) -> None:
+    reading = asyncio.create_task(read(chat(client, server.base_url, "stall"), []))
+    request = await server.wait_for_request()
+    cancelled_at = time.monotonic()
+    reading.cancel()
+    async with asyncio.timeout(2):
+        await request.closed.wait()
+    assert request.closed_at is not None
+    assert request.closed_at - cancelled_at < 0.1
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
+async def test_a_finished_stream_leaves_its_connection_warm(
+    server: ModelServer, client: httpx.AsyncClient
+) -> None:
+    for _ in range(3):
+        await read(chat(client, server.base_url, "say"), [])
+    pool = client._transport._pool  # type: ignore[attr-defined]
+    assert len(pool.connections) == 1
+
+
+async def test_a_slow_reader_is_no_stall_of_the_model(
+    server: ModelServer, client: httpx.AsyncClient
+) -> None:
+    server.say = "one two three"
+    got: list[ChatEvent] = []
+    loop = asyncio.get_running_loop()
+    async with chat(client, server.base_url, "say").stream(REQUEST) as events:
+        async for event in events:
+            got.append(event)
+            # Longer than the time between tokens allows, but it is the reader's own.
+            waited = loop.create_future()
+            loop.call_later(BUDGET.between_tokens_s + 0.05, waited.set_result, None)
+            await waited
+    assert got[-1] == Finished("stop")
