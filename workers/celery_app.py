@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 
+from workers import broker_transport
 from workers.errors import ConfigurationError
 from workers.settings import Settings
 
@@ -27,6 +28,7 @@ def broker_url(settings: Settings) -> str:
 
 def make_celery(settings: Settings, name: str) -> Celery:
     """Make a Celery application for producing and consuming our tasks; it connects lazily."""
+    broker_transport.install()
     url = broker_url(settings)
     app = Celery(name, broker=url, set_as_current=False)
     app.conf.update(

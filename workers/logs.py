@@ -32,7 +32,16 @@ def set_up_logs(settings: Settings, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
-    for chatty in ("aioice", "aiortc", "httpx", "httpcore", "celery.app.trace", "kombu", "alembic"):
+    for chatty in (
+        "aioice",
+        "aiortc",
+        "httpx",
+        "httpcore",
+        "celery.app.trace",
+        "celery.pool",
+        "kombu",
+        "alembic",
+    ):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -38,14 +38,19 @@ class Part:
 
 
 @contextlib.contextmanager
-def running_part(settings: Settings, *words: str) -> Iterator[Part]:
+def running_part(
+    settings: Settings, *words: str, port: int | None = 0, api_key: str | None = KEY
+) -> Iterator[Part]:
     """Run `edgewise` with these words; its end is a kill where the test did not stop it."""
     home = settings.home_path
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    variables = environment(settings) | {"EDGEWISE_PORT": str(port)}
+    if api_key is None:
+        del variables["EDGEWISE_API_KEY"]
     log = home / f"{'-'.join(words)}-{time.monotonic_ns()}.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [command("edgewise"), *words], cwd=home, env=environment(settings), stderr=stream
+            [command("edgewise"), *words], cwd=home, env=variables, stderr=stream
         )
     try:
         yield Part(process, log)

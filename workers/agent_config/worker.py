@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from schemas.config_event import CONFIG_QUEUE
 from workers.agent_config.tasks import add_tasks
 from workers.celery_app import make_celery
-from workers.errors import StorageUnavailableError
+from workers.errors import EdgewiseError, StorageUnavailableError
 from workers.settings import Settings
 from workers.storage.database import open_engine
 from workers.storage.presence import announce
@@ -30,7 +30,10 @@ log = structlog.get_logger(__name__)
 
 
 def run_worker(settings: Settings) -> None:
-    """Apply config events until SIGTERM or SIGINT; what is under way is finished first."""
+    """Apply config events until SIGTERM or SIGINT; what is under way is finished first.
+
+    Raises EdgewiseError where it ends without having been asked to.
+    """
     app = make_celery(settings, "config")
     with contextlib.ExitStack() as stack:
         engine = open_engine(settings)
@@ -78,7 +81,7 @@ def _announced(settings: Settings) -> Iterator[None]:
 def _consume(app: Celery) -> None:
     signals.setup_logging.connect(_keep_logging, weak=False)
     try:
-        app.Worker(
+        worker = app.Worker(
             hostname=f"config-{os.getpid()}@{socket.gethostname()}",
             pool="threads",
             concurrency=SLOTS,
@@ -87,9 +90,12 @@ def _consume(app: Celery) -> None:
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
-        ).start()
+        )
+        worker.start()
     finally:
         signals.setup_logging.disconnect(_keep_logging)
+    if worker.exitcode:
+        raise EdgewiseError("the config worker broke off; its log says why")
 
 
 def _keep_logging(**_: Any) -> None:

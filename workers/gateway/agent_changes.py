@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -46,6 +46,7 @@ class AgentChanges:
         self._redis = redis
         self._celery = celery
         self._publishers = publishers
+        self._waits: set[asyncio.Timeout] = set()
 
     @classmethod
     @contextlib.contextmanager
@@ -56,6 +57,11 @@ class AgentChanges:
             yield cls(engine, redis, celery, publishers)
         finally:
             publishers.shutdown(wait=False, cancel_futures=True)
+
+    def stop_waiting(self) -> None:
+        """Let every call that waits give up now: its event is withdrawn, its answer a 503."""
+        for wait in self._waits:
+            wait.reschedule(asyncio.get_running_loop().time())
 
     async def create(self, account: str, agent: AgentCreate) -> Agent:
         """Store a new agent and return its record.
@@ -83,14 +89,25 @@ class AgentChanges:
     async def _result(self, event_id: str) -> ConfigResult | None:
         """Publish an event and wait for its result; None where there is none in time."""
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with self._deadline():
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._publishers, self._publish, event_id)
                 answer = await self._redis.blpop([result_key(event_id)], timeout=WAIT_S - 0.5)
         except (TimeoutError, RedisError, BrokerError) as error:
-            log.warning("no result of a config event", event_id=event_id, error=repr(type(error)))
+            log.warning(
+                "no result of a config event", event_id=event_id, error=type(error).__name__
+            )
             return None
         return None if answer is None else ConfigResult.model_validate_json(answer[1])
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        async with asyncio.timeout(WAIT_S) as wait:
+            self._waits.add(wait)
+            try:
+                yield
+            finally:
+                self._waits.discard(wait)
 
     def _publish(self, event_id: str) -> None:
         self._celery.send_task(

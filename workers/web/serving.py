@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -25,10 +25,18 @@ BACKLOG = 2048
 log = structlog.get_logger(__name__)
 
 
-def run_app(app: ASGIApp, *, host: str, port: int, announce: Path) -> None:
+def run_app(
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    announce: Path,
+    on_stop: Callable[[], None] = lambda: None,
+) -> None:
     """Serve until SIGTERM or SIGINT; `announce` holds `{"url", "pid"}` while it listens.
 
-    Port 0 takes a free one. Raises ConfigurationError where the address cannot be had.
+    Port 0 takes a free one. `on_stop` is called on the event loop when a stop begins, before
+    calls are cut off. Raises ConfigurationError where the address cannot be had.
     """
     listener = listen(host, port)
     config = uvicorn.Config(
@@ -42,7 +50,7 @@ def run_app(app: ASGIApp, *, host: str, port: int, announce: Path) -> None:
     # A full collection of what the imports left behind stops the loop for 100 ms and more.
     gc.collect()
     gc.freeze()
-    server = _Server(config, announce, reachable_url(*listener.getsockname()[:2]))
+    server = _Server(config, announce, reachable_url(*listener.getsockname()[:2]), on_stop)
     with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.serve(sockets=[listener]))
 
@@ -65,8 +73,11 @@ def reachable_url(host: str, port: int) -> str:
 class _Server(uvicorn.Server):
     """Uvicorn that announces itself once it listens, and for which a stop is no failure."""
 
-    def __init__(self, config: uvicorn.Config, announce: Path, url: str) -> None:
+    def __init__(
+        self, config: uvicorn.Config, announce: Path, url: str, on_stop: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._on_stop = on_stop
         self._announce = announce
         self._url = url
 
@@ -77,6 +88,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._announce.unlink(missing_ok=True)
+        self._on_stop()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
