@@ -17,6 +17,9 @@ from workers.storage.turn_streams import TurnStreams
 LOOK_MS: Final = 250
 """How often the clock is looked at while the reply stream is silent."""
 REDIS_GONE_S: Final = 10.0
+LAST_START_S: Final = 8.0
+"""How long the last attempt may wait for a worker to take it up: one that was killed comes back
+in a few seconds, and a late answer is better than none."""
 _log = structlog.get_logger(__name__)
 
 
@@ -33,6 +36,7 @@ class Watch:
     def __init__(self) -> None:
         self.attempt = 0
         self._last_sign = 0.0
+        self._is_taken_up = False
 
     def begin(self, now: float) -> int:
         """Start the next attempt and return its number; raises TurnLostError after the last."""
@@ -40,6 +44,7 @@ class Watch:
             raise TurnLostError(f"no turn worker finished the turn in {MAX_ATTEMPTS} attempts")
         self.attempt += 1
         self._last_sign = now
+        self._is_taken_up = False
         return self.attempt
 
     def accepts(self, entry: TurnReply, now: float) -> bool:
@@ -47,11 +52,14 @@ class Watch:
         if entry.attempt != self.attempt:
             return False
         self._last_sign = now
+        self._is_taken_up = True
         return True
 
     def is_overdue(self, now: float) -> bool:
         """Tell whether the attempt has been silent for too long."""
-        return now - self._last_sign >= SILENT_WORKER_S
+        waits_for_a_worker = self.attempt == MAX_ATTEMPTS and not self._is_taken_up
+        patience = LAST_START_S if waits_for_a_worker else SILENT_WORKER_S
+        return now - self._last_sign >= patience
 
 
 class Supervisor:

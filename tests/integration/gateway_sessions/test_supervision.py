@@ -35,7 +35,14 @@ from workers.storage.redis_client import connect
 from workers.storage.turn_streams import TurnStreams
 
 SPEECH = [b"\x78" + bytes([number]) * 40 for number in range(12)]
+IMPATIENT = pytest.mark.usefixtures("impatient")
 WHOLE = [packet_of(sentence, index) for sentence in range(2) for index in range(10)]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up on a queue that nobody reads as soon as on a worker that falls silent."""
+    monkeypatch.setattr("workers.gateway.supervisor.LAST_START_S", 1.5)
 
 
 @pytest.mark.parametrize("dies_at", ["start", "listening", "mid_audio", "before_done"])
@@ -126,6 +133,7 @@ async def test_the_second_attempt_is_told_what_was_said(gateway: Gateway, redis:
         assert (spoken.text, spoken.packets, spoken.complete) == ("It is noon.", 5, False)
 
 
+@IMPATIENT
 async def test_when_every_attempt_dies_the_user_is_told_so(gateway: Gateway, redis: Redis) -> None:
     agent = gateway.agents.add()
     async with (
@@ -133,7 +141,7 @@ async def test_when_every_attempt_dies_the_user_is_told_so(gateway: Gateway, red
         Client.calling(gateway.http, agent.id) as client,
     ):
         await client.say(SPEECH)
-        await client.heard("reply.done")
+        await client.heard("reply.done", wait_s=25)
         assert [task.attempt for task in worker.tasks] == [1, 2, 3]
         assert client.of(ReplyError)[0].code == "turn_worker_lost"
         assert client.of(ReplyDone)[0].status == "failed"
@@ -144,13 +152,28 @@ async def test_when_every_attempt_dies_the_user_is_told_so(gateway: Gateway, red
         await client.until(lambda: gateway.sessions.busy == 0)
 
 
+async def test_a_worker_that_is_back_after_seconds_still_answers(
+    gateway: Gateway, redis: Redis
+) -> None:
+    agent = gateway.agents.add()
+    async with Client.calling(gateway.http, agent.id) as client:
+        await client.say(SPEECH)
+        await asyncio.sleep(6)
+        async with ScriptedTurnWorker.running(redis) as worker:
+            await client.heard("reply.done")
+            assert client.of(ReplyDone)[0].status == "completed"
+            assert [packet for _, packet in client.packets] == WHOLE
+            assert worker.tasks[-1].attempt == 3
+
+
+@IMPATIENT
 async def test_without_any_worker_a_turn_fails_and_the_session_goes_on(
     gateway: Gateway, redis: Redis
 ) -> None:
     agent = gateway.agents.add()
     async with Client.calling(gateway.http, agent.id) as client:
         await client.say(SPEECH)
-        await client.heard("reply.done")
+        await client.heard("reply.done", wait_s=25)
         assert client.of(ReplyError)[0].retryable is True
         await redis.delete("turns")
         async with ScriptedTurnWorker.running(redis):
@@ -159,6 +182,7 @@ async def test_without_any_worker_a_turn_fails_and_the_session_goes_on(
             assert client.of(ReplyDone)[1].status == "completed"
 
 
+@IMPATIENT
 async def test_a_worker_that_is_lost_while_the_user_speaks_ends_the_turn_for_both(
     gateway: Gateway,
 ) -> None:
@@ -166,7 +190,7 @@ async def test_a_worker_that_is_lost_while_the_user_speaks_ends_the_turn_for_bot
     async with Client.calling(gateway.http, agent.id) as client:
         client.send(GateOpened())
         client.send_packets(SPEECH)
-        await client.heard("reply.done")
+        await client.heard("reply.done", wait_s=25)
         await client.heard("input.speech.stopped")
         assert client.of(ReplyError)[0].code == "turn_worker_lost"
         await client.until(lambda: gateway.sessions.busy == 0)

@@ -31,3 +31,13 @@ def test_the_last_attempt_is_the_last() -> None:
         assert watch.begin(0.0) == expected
     with pytest.raises(TurnLostError):
         watch.begin(0.0)
+
+
+def test_the_last_attempt_may_wait_longer_for_a_worker_but_not_for_its_next_word() -> None:
+    watch = Watch()
+    for _ in range(3):
+        watch.begin(0.0)
+    assert not watch.is_overdue(7.9)
+    assert watch.is_overdue(8.0)
+    assert watch.accepts(Started(attempt=3), 5.0)
+    assert watch.is_overdue(6.5)
