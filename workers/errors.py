@@ -4,6 +4,9 @@ EdgewiseError
 ├── ConfigurationError      the operator must change a setting; the message says which
 ├── StorageUnavailableError    Redis or the database did not answer in time
 ├── ModelError              the LLM failed; `code` is one of the failure classes
+├── InvalidBaseUrlError     a model endpoint's URL is not written as it must be
+├── BlockedAddressError     a model endpoint is not on the public internet, nor allowed
+├── UnresolvedHostError     a model endpoint's name has no address
 ├── TranscriptionError      the speech-to-text engine failed
 └── SynthesisError          the text-to-speech engine failed
 """
@@ -43,6 +46,25 @@ class ModelError(EdgewiseError):
         self.failure = failure
         self.can_retry = retryable
         self.status_code = status_code
+
+
+class InvalidBaseUrlError(EdgewiseError):
+    """A model endpoint's URL is not written as it must be; the message says which rule it broke."""
+
+    code: ClassVar[str] = "invalid_value"
+
+
+class BlockedAddressError(EdgewiseError):
+    """A model endpoint is neither public nor allowed; the message never holds an address."""
+
+    code: ClassVar[str] = "blocked_address"
+
+
+class UnresolvedHostError(EdgewiseError):
+    """A model endpoint's name has no address, or none was found in time."""
+
+    code: ClassVar[str] = "unresolved_host"
+    retryable: ClassVar[bool] = True
 
 
 class TranscriptionError(EdgewiseError):

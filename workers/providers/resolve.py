@@ -1,0 +1,42 @@
+"""The addresses of a host's name, by the system's resolver: hosts file, DNS, mDNS."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from workers.errors import UnresolvedHostError
+from workers.providers.base_url import as_address
+from workers.providers.public_address import IpAddress
+
+RESOLVE_S: Final = 5.0
+"""How long to wait for the addresses of a name when an entry is configured."""
+THREADS: Final = 64
+
+Resolve = Callable[[str], Awaitable[tuple[IpAddress, ...]]]
+"""From a normalised host to at least one address; raises UnresolvedHostError.
+
+Whoever calls it sets the deadline.
+"""
+
+# The event loop's own threads are few, and one slow name server would hold up all else there.
+_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="resolve")
+
+
+async def system_resolve(host: str) -> tuple[IpAddress, ...]:
+    """Return the host's addresses, best first (RFC 6724); raises UnresolvedHostError."""
+    address = as_address(host)
+    if address is not None:
+        return (address,)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_threads, _look_up, host)
+    except OSError:
+        raise UnresolvedHostError("the host's name has no address") from None
+
+
+def _look_up(host: str) -> tuple[IpAddress, ...]:
+    # As bytes: given text, Python would map it by IDNA 2003 first.
+    found = socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
