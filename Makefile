@@ -43,7 +43,7 @@ test-all: $(VENV)/.developer debian-packages ## Every test
 	$(PYTEST)
 
 bench: $(VENV)/.developer debian-packages ## Measure; prints a table, writes bench-results.json
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m bench
 
 debian-packages: ## Install what the tests need from Debian, or say what is missing
 	@tests/debian-packages.sh
