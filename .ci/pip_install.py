@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOG = Path(sys.prefix) / "pip.log"
 SHOWN = ("Collecting", "Downloading", "Building", "Preparing", "Installing", "Obtaining", "Using")
-EVERY_S = 10.0
+EVERY_S = 3.0
 TAIL = 30
 
 
@@ -54,7 +54,7 @@ def install(packages: list[str]) -> int:
 
 
 class Progress:
-    """One line that moves on a terminal; elsewhere a line every ten seconds."""
+    """One line that moves on a terminal; elsewhere a line every three seconds."""
 
     def __init__(self, began: float) -> None:
         self._began = began
