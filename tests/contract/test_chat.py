@@ -11,9 +11,11 @@ from schemas.chat import ChatRequest, Content, Finished, Message
 from tests.fakes.turns import FakeChat
 from tests.servers.model_server import ModelServer
 from workers.errors import ModelError
+from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
 from workers.turns.ports import Chat
 
+ALLOW = parse_allow("127.0.0.1")
 REQUEST = ChatRequest((Message("user", "Hi"),), "session", "turn", 1)
 
 
@@ -33,7 +35,7 @@ async def model(request: pytest.FixtureRequest) -> AsyncIterator[Model]:
     if request.param == "fake":
         yield Model(_fake)
         return
-    async with ModelServer() as server, open_client(Budget(), 10) as client:
+    async with ModelServer() as server, open_client(Budget(), 10, ALLOW) as client:
 
         def make(words: str, *, breaks_off: bool = False) -> Chat:
             server.say = words

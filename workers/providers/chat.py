@@ -17,8 +17,12 @@ import structlog
 from pydantic import SecretStr
 
 from schemas.chat import ChatEvent, ChatRequest, Content
-from workers.errors import ModelError
+from workers.errors import BlockedAddressError, InvalidBaseUrlError, ModelError
+from workers.providers.base_url_allow import Allow
+from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.providers.chat_stream import ChatStream, status_error
+from workers.providers.pinned_transport import PinnedTransport
+from workers.providers.resolve import Resolve, system_resolve
 
 TRIES: Final = 2
 TAIL_S: Final = 0.25
@@ -46,16 +50,28 @@ class Budget:
     total_s: float = 30.0
 
 
-def open_client(budget: Budget, connections: int) -> httpx.AsyncClient:
-    """Make the HTTP client that all turns of a worker share; connections stay warm for 30 s."""
+def open_client(
+    budget: Budget,
+    connections: int,
+    allow: Allow,
+    *,
+    verify: ssl.SSLContext | None = None,
+    resolve: Resolve = system_resolve,
+) -> httpx.AsyncClient:
+    """Make the HTTP client that all turns of a worker share; connections stay warm for 30 s.
+
+    It reaches public endpoints by https, and what is allowed besides. Endpoints of users and of
+    the operator each need a client of their own: a warm connection is not judged again.
+    """
+    limits = httpx.Limits(
+        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30
+    )
     return httpx.AsyncClient(
         trust_env=False,
         follow_redirects=False,
         timeout=httpx.Timeout(None, connect=budget.connect_s, pool=budget.connect_s),
-        limits=httpx.Limits(
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=30,
+        transport=PinnedTransport(
+            BaseUrlPolicy(allow), limits=limits, verify=verify, resolve=resolve
         ),
     )
 
@@ -197,6 +213,8 @@ def _translated(clock: _Clock) -> Iterator[None]:
         if _is_tls(error):
             raise ModelError("tls", "the certificate is refused", retryable=False) from None
         raise ModelError("disconnected", "no connection to the endpoint", retryable=True) from None
+    except (BlockedAddressError, InvalidBaseUrlError) as error:
+        raise ModelError("blocked_address", str(error), retryable=False) from None
     except httpx.InvalidURL:
         raise ModelError("disconnected", "the endpoint's URL is none", retryable=False) from None
     except httpx.HTTPError:

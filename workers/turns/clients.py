@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from schemas.agent import VOICES
 from workers.errors import ConfigurationError, SynthesisError, TranscriptionError
+from workers.providers.base_url_allow import operators_allow
 from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
 from workers.providers.engine_pool import EngineGoneError, EnginePool
 from workers.providers.espeak_tts import MODULE as ESPEAK
@@ -51,7 +52,9 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
         stack.push_async_callback(redis.aclose)
         engine = open_engine(settings)
         stack.callback(engine.dispose)
-        http = await stack.enter_async_context(open_client(budget, 2 * settings.turn_slots))
+        http = await stack.enter_async_context(
+            open_client(budget, 2 * settings.turn_slots, operators_allow(settings))
+        )
         stt = await _open_stt(settings, stack)
         tts = EspeakTts(await _open_pool(ESPEAK, settings.tts_processes, stack))
         try:

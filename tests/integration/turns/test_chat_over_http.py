@@ -14,9 +14,11 @@ from pydantic import SecretStr
 from schemas.chat import ChatEvent, ChatRequest, Content, Finished, Message
 from tests.servers.model_server import ModelServer
 from workers.errors import ModelError
+from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
 
 BUDGET = Budget(connect_s=0.5, first_token_s=0.6, between_tokens_s=0.4, total_s=1.5)
+ALLOW = parse_allow("127.0.0.1")
 REQUEST = ChatRequest((Message("user", "Hi"),), "session_1", "turn_1", 2)
 KEY = "sk-very-secret"
 
@@ -29,7 +31,7 @@ async def server() -> AsyncIterator[ModelServer]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_client(BUDGET, 20) as client:
+    async with open_client(BUDGET, 20, ALLOW) as client:
         yield client
 
 
