@@ -86,6 +86,7 @@ class _Runner:
         async for chunk in self._microphone.chunks():
             deaf = not self._settings.barge_in and self._reply_sounds(chunk.at)
             uplink.push(UNHEARD if deaf else chunk.samples, chunk.at)
+            self._microphone.attentive = uplink.gate.is_open
             call.tick(chunk.at)
             if uplink.gate.always_open is not complained:
                 complained = uplink.gate.always_open

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,13 @@ KEY = "test-key-0123456789"
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+async def until(reached: Callable[[], bool], within_s: float = 20.0) -> None:
+    """Wait for a condition; fails with TimeoutError after a deadline."""
+    async with asyncio.timeout(within_s):
+        while not reached():  # noqa: ASYNC110  # the state is another library's: nothing signals it
+            await asyncio.sleep(0.01)
 
 
 def tone(seconds: float, hertz: float = 300.0) -> np.ndarray[Any, np.dtype[np.int16]]:
@@ -162,7 +168,7 @@ class Call:
             await self._play()
         except asyncio.CancelledError:
             status = "interrupted"
-        cut = text.split()[0] if status == "interrupted" else text
+        cut = text.split(maxsplit=1)[0] if status == "interrupted" else text
         self.send(events.AgentTranscript(**reply, text=cut, interrupted=status == "interrupted"))
         self.send(
             events.ReplyDone.model_validate({"reply_id": reply["reply_id"], "status": status})
@@ -180,6 +186,10 @@ class Call:
                 self.track.send(b"\xff" * 700, self._sent * PACKET_TICKS)
             wait = began + (index + 1) * 0.02 - asyncio.get_running_loop().time()
             await asyncio.sleep(max(0.0, wait))
+
+
+def _knows_key(headers: dict[str, str]) -> bool:
+    return headers.get("authorization") == f"Bearer {KEY}"
 
 
 class ScriptedGateway:
@@ -218,26 +228,27 @@ class ScriptedGateway:
         self, scope: dict[str, Any], headers: dict[str, str], body: str
     ) -> tuple[int, str, str, list[tuple[bytes, bytes]]]:
         path, method = scope["path"], scope["method"]
-        if path == "/healthz":
+        if path == "/healthz" or (method == "GET" and AGENT in path and _knows_key(headers)):
             return 200, "application/json", "{}", []
-        if headers.get("authorization") != f"Bearer {KEY}":
+        if not _knows_key(headers):
             return self._error(401, "unauthorized")
         if AGENT not in path and not path.startswith("/v1/sessions/"):
             return self._error(404, "agent_not_found")
-        if method == "GET":
-            return 200, "application/json", json.dumps({"id": AGENT}), []
         if method == "DELETE":
             self.deleted.append(path)
             return 204, "text/plain", "", []
         if self.script.status != 201:
             return self._error(self.script.status, "unavailable")
-        if self.script.answer is not None:
-            return 201, "application/sdp", self.script.answer, []
         assert headers["content-type"] == "application/sdp"
+        return 201, "application/sdp", *await self._open(body)
+
+    async def _open(self, offer: str) -> tuple[str, list[tuple[bytes, bytes]]]:
+        if self.script.answer is not None:
+            return self.script.answer, []
         call = Call(self.script, f"session_{len(self.calls):032x}")
         self.calls.append(call)
         location = f"/v1/sessions/{call.session_id}".encode()
-        return 201, "application/sdp", await call.answer(body), [(b"location", location)]
+        return await call.answer(offer), [(b"location", location)]
 
     def _error(self, status: int, code: str) -> tuple[int, str, str, list[tuple[bytes, bytes]]]:
         body = ErrorBody.model_validate({"code": code, "message": "no", "request_id": "req_1"})
@@ -254,9 +265,7 @@ async def scripted_gateway(script: Script, port: int = 0) -> AsyncIterator[Scrip
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
-        while not server.started:
-            await asyncio.sleep(0.01)
+    await until(lambda: server.started)
     gateway.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     try:
         yield gateway

@@ -1,5 +1,8 @@
 """The device's `talk` against a real WebRTC peer."""
 
+import asyncio
+import itertools
+import socket
 import wave
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from edge.talk import Plan, talk
 from edge.view import NoView
 from edge.wav_sink import WavSink
 from schemas.session_events import GateClosed, GateOpened
-from tests.integration.edge.scripted_gateway import ScriptedGateway
+from tests.integration.edge.scripted_gateway import ScriptedGateway, until
 
 Speech = NDArray[np.int16]
 
@@ -81,7 +84,7 @@ async def test_the_gate_says_that_it_is_there_and_frames_the_speech(
     loud = np.abs(gateway.call.heard().astype(np.int32)) > 1_000
     assert loud[: 16_000 // 2].any()
     ticks = [timestamp for _, timestamp, _ in gateway.call.packets]
-    assert {b - a for a, b in zip(ticks, ticks[1:], strict=False)} == {960}
+    assert {b - a for a, b in itertools.pairwise(ticks)} == {960}
 
 
 async def test_several_recordings_are_turns_of_one_session(
@@ -153,13 +156,21 @@ async def test_poison_packets_do_not_end_the_audio(
 async def test_poison_events_do_not_end_the_session(
     gateway: ScriptedGateway, settings: DeviceSettings, go_forward: Speech
 ) -> None:
-    gateway.script.config = {"note": "x"}
-    for text in ("", "[]", "{", '{"type":"reply.done"}', '{"type":"of.tomorrow"}', "x" * 20_000):
-        gateway.script.config[f"k{len(text)}"] = text[:100]
-    original = gateway.script.transcript
-    answered, (report,) = await hold(settings, go_forward)
+    async def poison() -> None:
+        await until(lambda: bool(gateway.calls) and bool(gateway.call.packets))
+        for text in (
+            "",
+            "[]",
+            "{",
+            '{"type":"reply.done"}',
+            '{"type":"of.tomorrow"}',
+            "x" * 20_000,
+        ):
+            gateway.call.send_text(text)
+
+    _, (answered, (report,)) = await asyncio.gather(poison(), hold(settings, go_forward))
     assert answered
-    assert report["transcript"] == original
+    assert report["transcript"] == "hello agent"
 
 
 async def test_a_failed_reply_is_the_error_of_its_turn(
@@ -203,16 +214,9 @@ async def test_a_gateway_that_dies_in_mid_turn_is_the_error_of_that_turn(
 ) -> None:
     gateway.script.answers = False
     hasty = settings.model_copy(update={"degraded_s": 0.3, "lost_s": 0.8})
-    gateway.script.config = {}
-    original = gateway.__call__
-
-    assert original is not None
-    import asyncio
 
     async def die() -> None:
-        async with asyncio.timeout(20):
-            while not (gateway.calls and gateway.call.packets):
-                await asyncio.sleep(0.02)
+        await until(lambda: bool(gateway.calls) and bool(gateway.call.packets))
         await gateway.call.close()
 
     _, (answered, (report,)) = await asyncio.gather(die(), hold(hasty, go_forward))
@@ -261,8 +265,6 @@ async def test_an_answer_that_is_no_sdp_is_no_traceback(
 async def test_nobody_at_the_address_is_said_with_the_address(
     settings: DeviceSettings, go_forward: Speech
 ) -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
