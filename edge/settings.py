@@ -1,10 +1,10 @@
 """Every setting of a device, read once from options, `EDGEWISE_*` variables and `.env`."""
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from edge.errors import BadInputError
 
@@ -24,9 +24,7 @@ class DeviceSettings(BaseSettings):
     api_key: SecretStr = Field(min_length=1, description="Bearer key of the gateway")
     input_device: str | None = Field(default=None, description="microphone: index or part of name")
     output_device: str | None = Field(default=None, description="speaker: index or part of name")
-    ice_servers: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="stun: and turn: URLs"
-    )
+    ice_servers: tuple[str, ...] = Field(default=(), description="stun: and turn: URLs, JSON list")
 
     vad_threshold: float = Field(default=0.5, ge=0, le=1, description="how sure speech must be")
     barge_in: bool = Field(default=True, description="listen while a reply plays")
@@ -62,6 +60,8 @@ def read_settings(**given: Any) -> DeviceSettings:
         what = "is missing" if first["type"] == "missing" else first["msg"].lower()
         hint = _HINTS.get(name, f"set EDGEWISE_{name.upper()}")
         raise BadInputError(f"{name}: {what}; {hint}.") from None
+    except SettingsError as error:
+        raise BadInputError(f'{error}: write a JSON list such as ["stun:host:3478"].') from None
     parts = urlsplit(settings.server)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise BadInputError(
