@@ -87,6 +87,12 @@ def parse_authority(text: str) -> tuple[str, int | None]:
     return (_v4(host) if _ENDS_IN_A_NUMBER.fullmatch(host) else _name(host)), port
 
 
+def normal_host(host: str) -> str:
+    """Return a host as `BaseUrl` has it, from one that a library spells in its own way."""
+    address = as_address(host)
+    return host.lower().removesuffix(".") if address is None else str(address)
+
+
 def as_address(host: str) -> IpAddress | None:
     """Return the IP address that a normalised host is, None for a name."""
     try:
@@ -116,7 +122,7 @@ def _path(text: str) -> str:
 
 def _v6(text: str) -> str:
     try:
-        return ipaddress.IPv6Address(text).compressed
+        return str(ipaddress.IPv6Address(text))
     except ValueError:
         raise InvalidBaseUrlError("there is no IPv6 address in the brackets") from None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from workers.errors import ConfigurationError, InvalidBaseUrlError
-from workers.providers.base_url import as_address, parse_authority, parse_base_url
+from workers.providers.base_url import as_address, normal_host, parse_authority, parse_base_url
 from workers.providers.public_address import IpAddress, IpNetwork, is_metadata
 from workers.settings import Settings
 
@@ -57,7 +57,7 @@ def operators_allow(settings: Settings) -> Allow:
 
 def _named_by(settings: Settings) -> frozenset[tuple[str, int | None]]:
     named: set[tuple[str, int | None]] = {
-        (settings.llm_gateway_host.lower(), settings.llm_gateway_port)
+        (normal_host(settings.llm_gateway_host), settings.llm_gateway_port)
     }
     if settings.managed_llm_base_url:
         try:

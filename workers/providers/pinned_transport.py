@@ -15,6 +15,7 @@ import httpcore
 import httpx
 
 from workers.errors import UnresolvedHostError
+from workers.providers.base_url import normal_host
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.providers.pinned_dialling import first_to_answer, in_dialling_order
 from workers.providers.resolve import Resolve, system_resolve
@@ -86,7 +87,7 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         try:
             async with asyncio.timeout_at(deadline):
                 addresses = await self._resolve(host)
-                self._policy.judge_addresses(host, port, addresses)
+                self._policy.judge_addresses(normal_host(host), port, addresses)
                 stream = await first_to_answer(
                     [
                         partial(
