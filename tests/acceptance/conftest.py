@@ -30,6 +30,7 @@ def system(shared_model: Model) -> Iterator[System]:
         EDGEWISE_MANAGED_LLM_BASE_URL=shared_model.url,
         EDGEWISE_MANAGED_LLM_MODEL="scripted",
         EDGEWISE_MANAGED_LLM_API_KEY="the-operators-key",
+        EDGEWISE_LLM_FIRST_TOKEN_S="3",
     ) as running:
         yield running
 

@@ -69,6 +69,7 @@ def test_the_demo_answers_a_spoken_question_and_leaves_nothing(folder: Path) -> 
     assert list((folder / "tmp").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_demo_asks_what_was_recorded(folder: Path, go_forward: Path) -> None:
     demo = Demo(folder, "--wav", str(go_forward))
 
@@ -79,7 +80,14 @@ def test_the_demo_asks_what_was_recorded(folder: Path, go_forward: Path) -> None
     assert "EDGEWISE_MANAGED_LLM_BASE_URL" in demo.said()
 
 
-@pytest.mark.parametrize("sign", ["POST /v1/agents", "edgewise-device talk says"])
+@pytest.mark.parametrize(
+    "sign",
+    [
+        pytest.param("the system listens on", marks=pytest.mark.slow),
+        pytest.param("POST /v1/agents", marks=pytest.mark.slow),
+        "edgewise-device talk says",
+    ],
+)
 def test_ctrl_c_in_the_middle_of_the_demo_leaves_nothing(folder: Path, sign: str) -> None:
     demo = Demo(folder)
     wait_for(sign, lambda: sign in demo.said(), within=40)

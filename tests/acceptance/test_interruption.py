@@ -24,7 +24,7 @@ STORY = [
 def test_a_user_who_speaks_over_the_reply_is_heard_at_once(
     system: System, model: Model, agent: str, go_forward: Path, tmp_path: Path
 ) -> None:
-    model.tells(STORY, pause_s=0.7)
+    model.tells(STORY, pause_s=1.2)
     model.says("Of course.")
     digits = as_wav(DIGITS, tmp_path)
     before = conversations(system)
@@ -32,6 +32,7 @@ def test_a_user_who_speaks_over_the_reply_is_heard_at_once(
     heard = talk(system, agent, go_forward, digits, options=["--barge-in-after", "2000"])
 
     assert heard.code == 0, heard
+    assert model.was_abandoned(turn=0)
     first, second = heard.turns
     assert first["interrupted"], heard
     assert first["silence_after_ms"] <= 300, heard
@@ -45,19 +46,6 @@ def test_a_user_who_speaks_over_the_reply_is_heard_at_once(
     assert told.startswith(history[0]["agent"].rstrip(".… ")), history[0]
     assert history[0]["agent"] == first["reply_text"]
     assert ("assistant", history[0]["agent"]) in model.conversation()
-
-
-def test_an_interrupted_reply_closes_the_stream_of_the_model(
-    system: System, model: Model, agent: str, go_forward: Path, tmp_path: Path
-) -> None:
-    model.tells(STORY, pause_s=1.5)
-    model.says("Of course.")
-    digits = as_wav(DIGITS, tmp_path)
-
-    heard = talk(system, agent, go_forward, digits, options=["--barge-in-after", "2000"])
-
-    assert heard.code == 0, heard
-    wait_for("the first stream closed by its reader", model.was_abandoned)
 
 
 def test_a_device_that_hangs_up_ends_the_reply_at_the_model(

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.acceptance.model import Model
-from tests.acceptance.talking import talk
+from tests.acceptance.talking import start_talk, talk
 from tests.servers.system import (
     STOP_S,
     System,
@@ -64,6 +64,7 @@ def test_sigterm_ends_everything_within_five_seconds(folder: Path) -> None:
     assert not processes_of(system.home)
 
 
+@pytest.mark.slow
 def test_sigint_ends_everything_too(folder: Path) -> None:
     system = start_system(folder / "home")
     everyone = all_of(system)
@@ -133,8 +134,9 @@ def test_two_systems_run_side_by_side(
         refused = httpx.get(f"{system.url}/v1/agents", headers=other.headers, timeout=10)
         assert refused.status_code == 401
         model.says("I am the first.")
-        assert talk(system, agent, go_forward).turn["reply_text"] == "I am the first."
-        offline = talk(other, other_agent, go_forward)
+        talks = [start_talk(system, agent, go_forward), start_talk(other, other_agent, go_forward)]
+        managed, offline = [talking.finish() for talking in talks]
+        assert managed.turn["reply_text"] == "I am the first."
         assert offline.code == 0, offline
         assert "EDGEWISE_MANAGED_LLM_BASE_URL" in offline.turn["reply_text"], offline
     finally:

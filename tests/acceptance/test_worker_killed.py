@@ -18,14 +18,13 @@ SENTENCES = [
     "The first train leaves at seven.",
     "Another one follows at nine.",
     "There is coffee on the platform.",
-    "Please bring a warm coat.",
 ]
 ANSWER = " ".join(SENTENCES)
-PAUSE_S = 1.2
+PAUSE_S = 1.5
 """The model speaks so slowly that the worker is still at work at the last moment."""
 SPEECH_S = 2.8
 REPLY_BEGINS_S = SPEECH_S + 0.6
-HALF_OF_REPLY_S = 3.0
+HALF_OF_REPLY_S = 2.4
 LATEST_S = REPLY_BEGINS_S + HALF_OF_REPLY_S
 MOMENTS = 10
 NOTICED_S = 1.5 + 0.6
@@ -108,8 +107,8 @@ def nobody_can_tell(
     wait_for("the worker back", lambda: worker_is_back(system, doomed), within=30)
 
 
-@pytest.mark.parametrize("moment", moments()[1::4], ids="{:.2f}s".format)
-def test_a_worker_killed_in_speech_in_the_pause_or_in_the_reply_is_not_missed(
+@pytest.mark.parametrize("moment", moments()[2::5], ids="{:.2f}s".format)
+def test_a_worker_killed_in_speech_or_in_the_reply_is_not_missed(
     victim: System, model: Model, go_forward: Path, untroubled_s: float, moment: float
 ) -> None:
     nobody_can_tell(victim, model, go_forward, moment, untroubled_s)
