@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import signal
 import sys
 from collections.abc import Coroutine
@@ -234,8 +233,8 @@ def _until_stopped(work: Coroutine[Any, Any, Result]) -> Result | None:
     """Run to the end; None when Ctrl-C or SIGTERM stopped it, after everything was closed."""
 
     async def stoppable() -> Result | None:
-        task = asyncio.ensure_future(work)
         loop = asyncio.get_running_loop()
+        task = loop.create_task(work, name="the command")
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
         try:
@@ -260,6 +259,3 @@ def _fail(error: DeviceError) -> NoReturn:
         f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
     )
     raise typer.Exit(error.exit_code)
-
-
-logging.getLogger("aioice").setLevel(logging.WARNING)

@@ -34,12 +34,13 @@ class ReplyLine:
         self._orders: deque[Callable[[], None]] = deque(maxlen=500)
         self._playout = Playout(OpusDecoder(REPLY_RATE))
         self._tones: deque[Samples] = deque()
+        self._is_quiet = True
         self.heard = Heard()
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left to be heard."""
-        return not self._orders and self._playout.idle and not self._tones
+        """Whether nothing is left to be heard; as of the last frame that was read."""
+        return not self._orders and self._is_quiet
 
     @property
     def playout(self) -> Playout:
@@ -63,15 +64,23 @@ class ReplyLine:
 
     def read(self, now: float) -> Samples | None:
         """Return the next 20 ms (960 samples at 48 kHz), None for silence."""
-        while self._orders:
-            self._orders.popleft()()
+        self._follow_orders()
         frame = self._playout.read(now)
         if self._tones:
             tone = self._tones.popleft()
             frame = tone if frame is None else (frame // 2 + tone // 2).astype(np.int16)
+        self._is_quiet = self._playout.idle and not self._tones
         if frame is not None:
             self._note(frame, now)
         return frame
+
+    def _follow_orders(self) -> None:
+        while True:
+            try:
+                order = self._orders.popleft()
+            except IndexError:  # asked for, not looked at before: the other thread may clear it
+                return
+            order()
 
     def _note(self, frame: Samples, now: float) -> None:
         self.heard.frames += 1

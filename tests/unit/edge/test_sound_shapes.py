@@ -1,9 +1,13 @@
 """Samples on their way from a device's format to ours, and back."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
 from edge import earcon
+from edge.media.opus import OpusEncoder
 from edge.microphone import Shape, is_quiet
 from edge.playout import FRAME_SAMPLES
 from edge.recorder import Recorder
@@ -45,6 +49,31 @@ def test_a_tone_of_the_devices_own_ends_by_itself() -> None:
     assert frames[0] is not None
     assert frames[-1] is None
     assert line.idle
+
+
+def test_network_and_speaker_share_the_line_from_two_threads() -> None:
+    line = ReplyLine()
+    packets = OpusEncoder().encode(np.full(320 * 50, 1_000, dtype=np.int16))
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def speaker() -> None:
+        try:
+            while not stop.is_set():
+                line.read(time.monotonic())
+        except BaseException as failure:  # noqa: BLE001  # whatever it is, the test reports it
+            failures.append(failure)
+
+    thread = threading.Thread(target=speaker)
+    thread.start()
+    for number in range(3_000):
+        line.packet(number, number * 960, packets[number % len(packets)])
+        assert line.idle in {True, False}
+        if number % 7 == 0:
+            line.fall_silent()
+    stop.set()
+    thread.join(10)
+    assert failures == []
 
 
 @pytest.mark.parametrize("tone", [earcon.offline(), earcon.online()])
