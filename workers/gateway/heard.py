@@ -41,7 +41,10 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Delta:
-    """Words that are about to be heard, in milliseconds from the first sound of the reply."""
+    """Words that are about to be heard, in milliseconds from the first sound of the reply.
+
+    The texts of a reply, put together as they are, read as the reply does.
+    """
 
     text: str
     start_ms: float
@@ -96,7 +99,8 @@ class SpokenLog:
             return new, None
         sentence.announced = True
         end = start + sentence.expected()
-        return new, Delta(sentence.text, start * PACKET_MS, end * PACKET_MS)
+        text = f" {sentence.text}" if start else sentence.text
+        return new, Delta(text, start * PACKET_MS, end * PACKET_MS)
 
     def spoken(self) -> tuple[Spoken, ...]:
         """Return what a further attempt must not say again."""

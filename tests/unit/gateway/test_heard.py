@@ -46,6 +46,7 @@ def test_words_are_announced_once_with_the_time_at_which_they_are_heard() -> Non
     log.take_text(_text(1, "Yes."))
     _, begun = log.take_audio(_audio(1, 0, 5))
     assert begun is not None
+    assert begun.text == " Yes."
     assert begun.start_ms == 800
     assert begun.end_ms >= 900
     assert log.take_audio(_audio(1, 5, 5, last=True))[1] is None
