@@ -1,6 +1,8 @@
 """Whole turns over real WebRTC, with a scripted worker on the real Redis."""
 
+import structlog
 from redis.asyncio import Redis
+from structlog.contextvars import merge_contextvars
 
 from schemas.session_events import AgentTranscript, ReplyDone, ReplyMetrics, UserTranscript
 from schemas.turn import End, Pause, UserAudio
@@ -58,3 +60,23 @@ async def test_a_turn_goes_from_the_gate_to_the_last_packet_in_the_order_of_the_
 
 def _without_repeats(types: list[str]) -> list[str]:
     return [one for index, one in enumerate(types) if index == 0 or types[index - 1] != one]
+
+
+async def test_what_is_logged_of_a_turn_names_its_session_and_itself(
+    gateway: Gateway, redis: Redis
+) -> None:
+    agent = gateway.agents.add()
+    with structlog.testing.capture_logs(processors=[merge_contextvars]) as lines:
+        async with (
+            ScriptedTurnWorker.running(redis) as worker,
+            Client.calling(gateway.http, agent.id) as client,
+        ):
+            await client.say(SPEECH)
+            await client.heard("reply.metrics")
+            await gateway.http.delete(client.session_path)
+    session_id = client.session_path.rpartition("/")[2]
+    (over,) = [line for line in lines if line["event"] == "turn over"]
+    assert over["session_id"] == session_id
+    assert over["turn_id"] == worker.tasks[0].turn_id
+    (ended,) = [line for line in lines if line["event"] == "session ended"]
+    assert (ended["session_id"], ended["reason"]) == (session_id, "deleted")
