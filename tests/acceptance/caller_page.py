@@ -1,7 +1,9 @@
 """The page a browser calls from: microphone in, WHIP offer out, and what it receives told back."""
 
 import json
+import re
 import threading
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -40,11 +42,16 @@ setInterval(async () => {
 }, 200);
 </script>"""
 
+ADDRESS = re.compile(rb"(a=candidate:\S+ \d \w+ \d+ )\S+( \d+ typ host)")
+
 
 class CallerPage:
     """Serves the page on a free port, passes its offer on with the key, keeps what it tells."""
 
-    def __init__(self, gateway: str, api_key: str, agent: str) -> None:
+    def __init__(
+        self, gateway: str, api_key: str, agent: str, *, hides_addresses: bool = False
+    ) -> None:
+        self._hides_addresses = hides_addresses
         self._sessions = f"{gateway}/v1/agents/{agent}/sessions"
         self._authorization = {"Authorization": f"Bearer {api_key}"}
         self._told: dict[str, Any] = {}
@@ -78,7 +85,13 @@ class CallerPage:
         self._thread.join(5)
 
     def call(self, offer: bytes) -> httpx.Response:
-        """Pass an offer to the gateway as a page's own server would."""
+        """Pass an offer to the gateway as a page's own server would.
+
+        A browser that was not granted the microphone names a `.local` name in place of each
+        address (RFC 8828, mode 3); `hides_addresses` makes the offer such a one.
+        """
+        if self._hides_addresses:
+            offer = ADDRESS.sub(rb"\1%s.local\2" % str(uuid.uuid4()).encode(), offer)
         headers = {**self._authorization, "Content-Type": "application/sdp"}
         return httpx.post(self._sessions, content=offer, headers=headers, timeout=20)
 

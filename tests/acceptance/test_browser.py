@@ -67,11 +67,15 @@ def question(go_forward: Path, tmp_path: Path) -> Path:
     return write_wav(tmp_path / "question.wav", np.concatenate([before, samples, after]))
 
 
+@pytest.mark.parametrize(
+    "hides_addresses", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["open", "hidden"]
+)
 def test_a_browser_that_only_sends_audio_hears_the_answer(
-    system: System, model: Model, agent: str, question: Path
+    system: System, model: Model, agent: str, question: Path, *, hides_addresses: bool
 ) -> None:
     model.says("The train leaves at seven. It arrives in the morning.")
-    with CallerPage(system.url, system.api_key, agent) as page, chromium(page.url, question):
+    caller = CallerPage(system.url, system.api_key, agent, hides_addresses=hides_addresses)
+    with caller as page, chromium(page.url, question):
         wait_for("the browser connected", lambda: page.latest("connected"), within=40)
         wait_for("the question at the model", lambda: model.requests, within=40)
         quiet_before = page.latest("packetsReceived") or 0
