@@ -56,29 +56,6 @@ def test_the_key_is_private_stays_and_is_on_no_command_line_and_in_no_log(
         assert key not in log.read_text()
 
 
-def test_sigterm_ends_everything_within_five_seconds(start_up: StartUp) -> None:
-    system = start_up()
-    everything = system.everything()
-    assert len(everything) > 5
-    began = time.monotonic()
-    system.process.send_signal(signal.SIGTERM)
-    assert system.process.wait(10) == 0
-    assert time.monotonic() - began < 5
-    assert all(is_gone(process) for process in everything)
-    assert not list((system.home / "redis").glob("*.sock"))
-
-
-def test_kill_9_of_up_ends_everything_and_the_home_can_be_used_again(start_up: StartUp) -> None:
-    system = start_up()
-    everything = system.everything()
-    system.process.kill()
-    system.process.wait()
-    again = start_up()
-    wait_until(lambda: all(is_gone(process) for process in everything))
-    assert is_ready(again)
-    assert again.line["api_key"] == system.line["api_key"]
-
-
 def test_a_killed_turn_worker_is_back_soon_and_its_engines_are_gone(start_up: StartUp) -> None:
     system = start_up()
     worker = psutil.Process(system.parts["turns"])
@@ -101,32 +78,6 @@ def test_each_part_that_is_killed_comes_back_under_the_same_address(start_up: St
         wait_until(lambda name=name, before=before: system.parts[name] != before)
     wait_until(lambda: is_ready(system), within_s=30)
     assert "ended with SIGKILL" in system.errors.read_text()
-
-
-def test_a_second_up_in_the_same_home_says_so_and_leaves_the_first_alone(
-    start_up: StartUp, tmp_path: Path
-) -> None:
-    system = start_up()
-    second = subprocess.run(
-        [*COMMAND, "up", "--json"],
-        env=clean_environment(home=str(system.home), port="0"),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert second.returncode == 1
-    assert second.stdout == ""
-    assert f"already running in {system.home} (process {system.process.pid})" in second.stderr
-    assert is_ready(system)
-
-
-def test_two_homes_run_side_by_side(start_up: StartUp) -> None:
-    first, second = start_up("one"), start_up("two")
-    assert first.url != second.url
-    assert is_ready(first)
-    assert is_ready(second)
 
 
 def test_a_home_with_a_very_long_path_works(start_up: StartUp) -> None:
@@ -190,3 +141,24 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_shown() -> None:
     assert "EDGEWISE_PORT" in failed.stderr
     assert "EDGEWISE_API_KEY" in failed.stderr
     assert "short-secret" not in failed.stderr
+
+
+def test_as_many_turn_workers_run_as_asked_for(start_up: StartUp) -> None:
+    system = start_up(turn_workers="2")
+    assert {"turns", "turns-2"} < set(system.parts)
+
+
+def test_health_says_which_part_of_this_machine_serves(start_up: StartUp) -> None:
+    system = start_up()
+    redis = f"unix://{system.home / 'redis' / 'redis.sock'}"
+    environment = clean_environment(home=str(system.home), redis_url=redis)
+
+    def healthy(part: str) -> bool:
+        command = [*COMMAND, "health", part]
+        result = subprocess.run(command, env=environment, capture_output=True, check=False)
+        return result.returncode == 0
+
+    wait_until(lambda: all(healthy(part) for part in ("gateway", "llm-gateway", "turns", "config")))
+    system.process.send_signal(signal.SIGTERM)
+    system.process.wait(10)
+    assert not any(healthy(part) for part in ("gateway", "llm-gateway", "turns", "config"))

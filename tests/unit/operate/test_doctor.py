@@ -1,0 +1,116 @@
+import socket
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from workers.checks import (
+    check_database,
+    check_exposure,
+    check_gateway_port,
+    check_home,
+    check_llm_gateway_port,
+    check_model,
+    check_redis,
+    run_checks,
+)
+from workers.doctor import MASK, run_doctor, shown, source_of, without_password
+from workers.settings import Settings
+
+
+def settings(tmp_path: Path, **more: object) -> Settings:
+    given = {"home": tmp_path / "home", "port": 0, "llm_gateway_port": 0} | more
+    return Settings(_env_file=None, **given)  # type: ignore[arg-type]
+
+
+def test_secrets_and_passwords_are_masked() -> None:
+    assert shown(SecretStr("hidden-0123456789")) == MASK
+    assert shown("redis://me:hidden@host:6379/1") == f"redis://me:{MASK}@host:6379/1"
+    assert shown("redis://:hidden@host") == f"redis://:{MASK}@host"
+    assert shown("postgresql://host/db?password=hidden") == f"postgresql://host/db?{MASK}"
+    assert shown("https://models.example.com/v1") == "https://models.example.com/v1"
+    assert without_password("https://[half") == MASK
+    assert (shown(None), shown(()), shown(3)) == ("-", "-", "3")
+
+
+def test_a_setting_comes_from_the_environment_then_from_the_file() -> None:
+    assert source_of("port", {"EDGEWISE_PORT": "1"}, {"EDGEWISE_PORT": "2"}) == "environment"
+    assert source_of("port", {"edgewise_port": "1"}, {}) == "environment"
+    assert source_of("port", {}, {"EDGEWISE_PORT": "2"}) == ".env"
+    assert source_of("port", {"PORT": "1"}, {}) == "default"
+
+
+def test_all_is_well_on_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_doctor(settings(tmp_path, api_key="hidden-0123456789")) == 0
+    told = capsys.readouterr().out
+    assert "all that is needed is there" in told
+    assert "hidden" not in told
+    assert "EDGEWISE_API_KEY" in told
+
+
+def test_what_is_missing_is_said_with_a_way_to_mend_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = settings(tmp_path, redis_url=f"unix://{tmp_path}/none.sock")
+    assert run_doctor(wrong) == 1
+    assert "something is missing" in capsys.readouterr().out
+    for check in run_checks(wrong):
+        assert check.ok or check.mend
+
+
+def test_a_home_that_others_can_read_or_that_cannot_be_made_is_noticed(tmp_path: Path) -> None:
+    assert check_home(settings(tmp_path)).ok
+    open_home = tmp_path / "home"
+    open_home.mkdir(mode=0o755)
+    found = check_home(settings(tmp_path))
+    assert not found.ok
+    assert "chmod 700" in found.mend
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:1/0", "nonsense://x", "unix:///nowhere/redis.sock"]
+)
+def test_a_redis_that_does_not_answer_is_noticed(tmp_path: Path, url: str) -> None:
+    assert not check_redis(settings(tmp_path, redis_url=url)).ok
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://x/y", "nonsense", "postgresql+psycopg://127.0.0.1:1/none"],
+)
+def test_a_database_that_does_not_answer_is_noticed(tmp_path: Path, url: str) -> None:
+    assert not check_database(settings(tmp_path, database_url=url)).ok
+
+
+def test_a_database_that_answers_is_said(tmp_path: Path) -> None:
+    assert check_database(settings(tmp_path, database_url=f"sqlite:///{tmp_path}/x.db")).ok
+
+
+def test_a_taken_port_is_noticed_unless_the_system_of_this_home_has_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        theirs = check_gateway_port(settings(tmp_path, port=port))
+        assert not theirs.ok
+        assert "EDGEWISE_PORT" in theirs.mend
+        assert "EDGEWISE_LLM_GATEWAY_PORT" in (
+            check_llm_gateway_port(settings(tmp_path, llm_gateway_port=port)).mend
+        )
+        (tmp_path / "home" / "run").mkdir(parents=True)
+        ours = tmp_path / "home" / "run" / "gateway.json"
+        ours.write_text(f'{{"url": "http://127.0.0.1:{port}", "pid": 1}}')
+        assert check_gateway_port(settings(tmp_path, port=port)).ok
+
+
+def test_a_gateway_that_others_can_reach_needs_a_key_of_the_operators(tmp_path: Path) -> None:
+    assert check_exposure(settings(tmp_path)).ok
+    assert check_exposure(settings(tmp_path, host="::1")).ok
+    assert not check_exposure(settings(tmp_path, host="0.0.0.0")).ok
+    assert check_exposure(settings(tmp_path, host="0.0.0.0", api_key="k" * 16)).ok
+
+
+def test_no_language_model_is_a_hint_and_no_failure(tmp_path: Path) -> None:
+    hint = check_model(settings(tmp_path))
+    assert not hint.ok
+    assert not hint.needed
+    named = settings(tmp_path, managed_llm_base_url="https://x/v1", managed_llm_model="m")
+    assert check_model(named).ok
