@@ -33,8 +33,6 @@ class LittleServer:
         greets: bool = False,
     ) -> None:
         self.connections = 0
-        self.arrived = asyncio.Event()
-        self.left = asyncio.Event()
         self.heads: list[str] = []
         self.names: list[str | None] = []
         """The names that TLS clients asked for (SNI)."""
@@ -72,12 +70,10 @@ class LittleServer:
         assert task
         self._tasks.add(task)
         self.connections += 1
-        self.arrived.set()
         try:
             with contextlib.suppress(OSError, EOFError, ssl.SSLError, asyncio.CancelledError):
                 await self._converse(reader, writer)
         finally:
-            self.left.set()
             self._tasks.discard(task)
             with contextlib.suppress(OSError):
                 writer.close()

@@ -152,6 +152,26 @@ async def test_giving_up_stops_every_dial() -> None:
     assert dials.cancelled == 2
 
 
+async def test_a_race_that_is_cancelled_when_it_is_won_leaves_no_connection() -> None:
+    dials, losing = Dials(), asyncio.Event()
+
+    async def stubborn() -> Line:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            losing.set()
+            await asyncio.Event().wait()
+        raise AssertionError
+
+    racing = asyncio.create_task(first_to_answer([stubborn, dials.answers()]))
+    await asyncio.wait_for(losing.wait(), 5)
+    racing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await racing
+
+    assert [line.is_closed for line in dials.lines] == [True]
+
+
 async def test_the_system_s_resolver_knows_this_machine_and_refuses_what_is_no_name() -> None:
     assert ip_address("127.0.0.1") in await system_resolve("localhost")
     assert await system_resolve("2606:4700::1111") == (ip_address("2606:4700::1111"),)

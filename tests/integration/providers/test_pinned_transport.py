@@ -200,16 +200,37 @@ async def test_what_dialling_took_is_missing_from_the_handshake_s_time(serve: Se
     assert 0.5 <= time.monotonic() - began < 0.85
 
 
-async def test_a_handshake_that_is_cancelled_leaves_no_connection(serve: Serve) -> None:
-    mute = await serve(is_mute=True)
-    dialler = NotingDialler(mute.port)
+class MuteLine(httpcore.AsyncNetworkStream):
+    """A connection whose other end never answers the handshake."""
 
-    async with client(ScriptedResolver([PUBLIC]), dialler=dialler) as http:
+    def __init__(self) -> None:
+        self.is_shaking_hands = asyncio.Event()
+        self.is_closed = False
+
+    async def start_tls(self, *_: object) -> httpcore.AsyncNetworkStream:
+        self.is_shaking_hands.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+async def test_a_handshake_that_is_cancelled_leaves_no_connection() -> None:
+    line = MuteLine()
+
+    class Dialler(httpcore.AsyncNetworkBackend):
+        async def connect_tcp(self, *_: object, **__: object) -> httpcore.AsyncNetworkStream:
+            return line
+
+    async with client(ScriptedResolver([PUBLIC]), dialler=Dialler()) as http:
         asking = asyncio.create_task(http.get(f"https://{NAME}/v1"))
-        await asyncio.wait_for(mute.arrived.wait(), 5)
+        await asyncio.wait_for(line.is_shaking_hands.wait(), 5)
         asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
-        await asyncio.wait_for(mute.left.wait(), 5)
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    assert line.is_closed
 
 
 async def test_a_unix_socket_is_never_an_endpoint() -> None:

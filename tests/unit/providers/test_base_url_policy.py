@@ -189,6 +189,12 @@ async def test_cloud_metadata_is_refused_whatever_is_allowed(url: str, address: 
         await resolved(url, "meta.lan,0.0.0.0/0,::/0", address)
 
 
+@pytest.mark.parametrize("url", ["http://169.254.169.254/latest", "https://[fd00:ec2::254]/"])
+def test_cloud_metadata_written_as_an_address_is_refused_by_text(url: str) -> None:
+    with pytest.raises(BlockedAddressError):
+        BaseUrlPolicy(parse_allow("0.0.0.0/0,::/0")).judge_text(url)
+
+
 def test_the_operator_s_own_endpoints_are_allowed_to_the_operator_alone() -> None:
     settings = Settings(
         _env_file=None,
