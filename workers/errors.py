@@ -7,6 +7,8 @@ EdgewiseError
 ├── InvalidBaseUrlError     a model endpoint's URL is not written as it must be
 ├── BlockedAddressError     a model endpoint is not on the public internet, nor allowed
 ├── UnresolvedHostError     a model endpoint's name has no address
+├── KeysUnavailableError    keys for secrets are lost, wrong or open to others
+├── CredentialsUnavailableError    a stored or sealed secret cannot be opened
 ├── TranscriptionError      the speech-to-text engine failed
 └── SynthesisError          the text-to-speech engine failed
 """
@@ -65,6 +67,18 @@ class UnresolvedHostError(EdgewiseError):
 
     code: ClassVar[str] = "unresolved_host"
     retryable: ClassVar[bool] = True
+
+
+class KeysUnavailableError(EdgewiseError):
+    """The keys for secrets are lost, wrong or open to others; the message says how to mend it."""
+
+    code: ClassVar[str] = "keys_unavailable"
+
+
+class CredentialsUnavailableError(EdgewiseError):
+    """A stored or sealed secret cannot be opened; nothing of it is in the message."""
+
+    code: ClassVar[str] = "credentials_unavailable"
 
 
 class TranscriptionError(EdgewiseError):

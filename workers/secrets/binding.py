@@ -1,0 +1,21 @@
+"""What a secret belongs to: it opens there and nowhere else."""
+
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Binding:
+    """The place of one secret value; every part is bound into its ciphertext."""
+
+    account: str
+    agent_id: str
+    entry: int
+    endpoint: str
+    """The `base_url` that the value was given for: it is sent to no other."""
+    field: str = "api_key"
+
+    def encoded(self) -> bytes:
+        """Return the place as bytes; two places never have the same."""
+        parts = [self.account, self.agent_id, self.entry, self.field, self.endpoint]
+        return json.dumps(parts, separators=(",", ":")).encode("ascii")
