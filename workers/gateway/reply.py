@@ -81,8 +81,17 @@ class Reply:
                 self._take_audio(entry)
             case TurnError():
                 self.fail(entry)
+            case Done(status="ignored"):
+                self._take_nothing()
             case _:
                 pass
+
+    def _take_nothing(self) -> None:
+        """Tell the client that nothing was understood, so that it does not wait for a reply."""
+        if not self._has_final and self.ended_at is not None:
+            self._has_final = True
+            self.user_text = ""
+            self._emit(UserTranscript(item_id=self._user_item, text=""))
 
     def _take_transcript(self, entry: Transcript) -> None:
         if self._has_final:

@@ -1,5 +1,6 @@
 """The process of a turn worker: Celery on the queue `turns`, one event loop beside it."""
 
+import gc
 import os
 import signal
 import threading
@@ -14,7 +15,7 @@ from celery.worker import state as celery_state
 
 from schemas.turn import TURN_QUEUE
 from workers.celery_app import make_celery
-from workers.errors import StorageUnavailableError
+from workers.errors import EdgewiseError, StorageUnavailableError
 from workers.logs import set_up_logs
 from workers.settings import Settings
 from workers.storage.presence import announce
@@ -43,6 +44,9 @@ def run_worker(settings: Settings) -> None:
     loop: LoopThread[Clients] = LoopThread(partial(open_clients, settings))
     clients = loop.start(OPEN_S)
     register(app, loop, clients)
+    # A full collection of what start-up left behind would stop the loop, and all turns, for 100 ms.
+    gc.collect()
+    gc.freeze()
     stopping = threading.Event()
     _stop_on_signals(stopping, loop)
     present = threading.Thread(
@@ -64,6 +68,8 @@ def run_worker(settings: Settings) -> None:
     finally:
         stopping.set()
         loop.close(CLOSE_S)
+    if worker.exitcode:
+        raise EdgewiseError("the turn worker broke off; its log says why")
     log.info("turn_worker_stopped")
 
 

@@ -216,16 +216,20 @@ async def test_a_redis_that_is_gone_for_good_ends_the_turn_with_an_error(
         await own.aclose()
 
 
-async def test_a_turn_of_noise_gets_no_reply_and_no_words(gateway: Gateway, redis: Redis) -> None:
+async def test_a_turn_of_noise_gets_no_reply_and_an_empty_transcript(
+    gateway: Gateway, redis: Redis
+) -> None:
     agent = gateway.agents.add()
     async with (
         ScriptedTurnWorker.running(redis, lambda _: Script(is_noise=True)),
         Client.calling(gateway.http, agent.id) as client,
     ):
         await client.say(SPEECH)
-        await client.heard("input.speech.stopped")
+        await client.heard("transcript.user")
         await client.until(lambda: gateway.sessions.busy == 0)
-        assert client.types == ["session.ready", "input.speech.started", "input.speech.stopped"]
+        events = ["input.speech.started", "input.speech.stopped", "transcript.user"]
+        assert client.types == ["session.ready", *events]
+        assert client.of(UserTranscript)[0].text == ""
         assert await gateway.history.read(client.session_path.rpartition("/")[2]) == ()
 
 
