@@ -64,6 +64,8 @@ class SessionReady(ServerEvent):
     type: Literal["session.ready"] = "session.ready"
     session_id: str
     config: dict[str, Any] = {}
+    expires_at: float | None = None
+    """When the session ends at the latest, in epoch seconds; None without a limit."""
 
 
 class SessionError(ServerEvent):

@@ -4,19 +4,22 @@ import asyncio
 import contextlib
 import importlib.metadata
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 import structlog
 from fastapi import FastAPI
 
 from workers.errors import ConfigurationError
-from workers.gateway import agents, health
+from workers.gateway import agents, health, tokens
 from workers.gateway.registry import SessionRegistry
 from workers.gateway.resources import open_resources
 from workers.gateway.rest_errors import add_error_handlers, crash_response
 from workers.gateway.sessions import router as sessions_router
 from workers.settings import Settings
+from workers.storage.keys import look_up
 from workers.web.body_limit import BodyLimit
+from workers.web.key_ring import KeyRing
 from workers.web.request_log import RequestLog
 
 MAX_BODY: Final = 1_048_576
@@ -35,11 +38,16 @@ def create_app(settings: Settings) -> FastAPI:
     """
     if settings.api_key is None:
         raise ConfigurationError("no API key: set EDGEWISE_API_KEY to at least 16 characters")
+    operator_key = settings.api_key.get_secret_value()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings) as resources:
+        async with (
+            open_resources(settings) as resources,
+            KeyRing.open(operator_key, partial(look_up, resources.engine)) as keys,
+        ):
             app.state.resources = resources
+            app.state.keys = keys
             app.state.sessions = sessions = SessionRegistry(resources)
             try:
                 yield
@@ -54,9 +62,9 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.api_key = settings.api_key.get_secret_value()
     app.include_router(health.router)
     app.include_router(agents.router)
+    app.include_router(tokens.router)
     app.include_router(sessions_router)
     add_error_handlers(app)
     app.add_middleware(BodyLimit, limit=MAX_BODY)

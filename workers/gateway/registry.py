@@ -42,14 +42,21 @@ class SessionRegistry:
         """How many sessions connect or have audio under way."""
         return sum(session.is_busy for session, _ in self._sessions.values())
 
-    async def open(self, account: str, agent: Agent, offer: Offer) -> tuple[Session, str]:
-        """Start a session and return it with its SDP answer.
+    async def open(
+        self, account: str, agent: Agent, offer: Offer, limit_s: float | None = None
+    ) -> tuple[Session, str]:
+        """Start a session and return it with its SDP answer; it ends after `limit_s` seconds.
 
         Raises AtCapacityError, and OfferError where the offer cannot be answered.
         """
         self._check_room()
         session = Session(
-            account=account, agent=agent, offer=offer, needs=self._needs, queue=self._queue
+            account=account,
+            agent=agent,
+            offer=offer,
+            needs=self._needs,
+            queue=self._queue,
+            limit_s=limit_s,
         )
         task = asyncio.create_task(session.run(), name=f"session {session.session_id}")
         self._sessions[session.session_id] = (session, task)

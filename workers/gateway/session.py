@@ -1,6 +1,7 @@
 """One connected conversation: the peer, its gate, its turns, its events."""
 
 import asyncio
+import time
 from typing import Any, Final, Literal
 
 import structlog
@@ -16,6 +17,7 @@ from schemas.session_events import (
     ReplyCancel,
     SessionEnd,
     SessionEnded,
+    SessionError,
     SessionReady,
 )
 from workers.gateway.channel import EventChannel
@@ -32,7 +34,9 @@ from workers.gateway.turn_queue import TurnQueue
 CHANNEL_S: Final = 3.0
 """How long the greeting waits for a channel that was announced."""
 KEEP_ALIVE_S: Final = 1.0
-End = Literal["client", "deleted", "disconnected", "silent", "never_connected", "shutdown"]
+End = Literal[
+    "client", "deleted", "disconnected", "silent", "never_connected", "expired", "shutdown"
+]
 _log = structlog.get_logger(__name__)
 
 
@@ -40,7 +44,14 @@ class Session:
     """A session from its offer until `end`; `run` lasts as long as it does."""
 
     def __init__(
-        self, *, account: str, agent: Agent, offer: Offer, needs: Needs, queue: TurnQueue
+        self,
+        *,
+        account: str,
+        agent: Agent,
+        offer: Offer,
+        needs: Needs,
+        queue: TurnQueue,
+        limit_s: float | None = None,
     ) -> None:
         self.session_id = new_id("session")
         self.account = account
@@ -69,6 +80,8 @@ class Session:
         self._is_connected = False
         self._life = Life.ALIVE
         self._began = self._loop.time()
+        self._limit_s = limit_s
+        self._expires_at = None if limit_s is None else time.time() + limit_s
         self._liveness = Liveness(self._began)
         self._kept_alive = self._began
         self._greet_at: float | None = None
@@ -104,6 +117,9 @@ class Session:
 
     async def tend(self, now: float) -> None:
         """Look after the session; called about twice a second, on the loop's clock."""
+        if self._limit_s is not None and now - self._began >= self._limit_s:
+            self._expire()
+            return
         if not self._is_connected:
             if now - self._began > CONNECT_S:
                 self.end("never_connected")
@@ -115,6 +131,11 @@ class Session:
         if now - last_sent >= KEEP_ALIVE_S:
             self._kept_alive = now
             await self._peer.keep_alive()
+
+    def _expire(self) -> None:
+        message = "the session has lasted as long as its token allows"
+        self._channel.send(SessionError(code="session_expired", message=message))
+        self.end("expired")
 
     def _look_for_life(self, now: float) -> None:
         patience = DEVICE if self._speech.client_gates else STRANGER
@@ -144,7 +165,11 @@ class Session:
         if self._channel.is_open:
             return
         self._channel.attach(channel)
-        self._channel.send(SessionReady(session_id=self.session_id, config=self._config()))
+        self._channel.send(
+            SessionReady(
+                session_id=self.session_id, config=self._config(), expires_at=self._expires_at
+            )
+        )
         if self._is_connected:
             self._greet()
 

@@ -6,31 +6,35 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from schemas.error import ErrorCode
 from schemas.ids import is_id
-from workers.gateway.auth import require_account
+from workers.gateway.auth import may_open_session, may_talk
 from workers.gateway.needs import Needs
 from workers.gateway.registry import AtCapacityError, SessionRegistry
 from workers.gateway.rest_errors import ApiError
 from workers.gateway.sdp_limits import MAX_BYTES, OfferError, read_offer
+from workers.web.callers import Caller
 
 SDP: Final = "application/sdp"
 RETRY_AFTER_S: Final = "5"
 
 router = APIRouter(tags=["sessions"])
-Account = Annotated[str, Depends(require_account)]
+Opener = Annotated[Caller, Depends(may_open_session)]
+Talker = Annotated[Caller, Depends(may_talk)]
 
 
 @router.post("/v1/agents/{agent_id}/sessions", status_code=201)
-async def open_session(agent_id: str, request: Request, account: Account) -> Response:
+async def open_session(agent_id: str, request: Request, caller: Opener) -> Response:
     """Start a session with an agent: the body is an SDP offer, the answer an SDP answer."""
     sessions: SessionRegistry = request.app.state.sessions
     needs = cast("Needs", request.app.state.resources)
     _check_content_type(request)
     body = await _read_body(request)
-    agent = await needs.agents.get(agent_id, account) if is_id("agent", agent_id) else None
+    agent = await needs.agents.get(agent_id, caller.account) if is_id("agent", agent_id) else None
     if agent is None:
         raise ApiError(404, "agent_not_found", "there is no such agent", "agent_id")
     try:
-        session, answer = await sessions.open(account, agent, read_offer(body))
+        session, answer = await sessions.open(
+            caller.account, agent, read_offer(body), caller.session_s
+        )
     except OfferError as error:
         _refuse(error)
     except AtCapacityError as error:
@@ -41,10 +45,10 @@ async def open_session(agent_id: str, request: Request, account: Account) -> Res
 
 
 @router.delete("/v1/sessions/{session_id}", status_code=204)
-async def end_session(session_id: str, request: Request, account: Account) -> Response:
+async def end_session(session_id: str, request: Request, caller: Talker) -> Response:
     """End a session."""
     sessions: SessionRegistry = request.app.state.sessions
-    session = sessions.find(session_id, account)
+    session = sessions.find(session_id, caller.account)
     if session is None:
         raise ApiError(404, "session_not_found", "there is no such session", "session_id")
     await sessions.end(session)

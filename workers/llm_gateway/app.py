@@ -1,23 +1,28 @@
 """The LLM gateway's ASGI application: OpenAI's endpoints, the built-in responder behind them."""
 
+import contextlib
 import importlib.metadata
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from workers.errors import ConfigurationError
+from workers.errors import ConfigurationError, StorageUnavailableError
 from workers.llm_gateway.errors import CompletionError, add_error_handlers, crash_response
 from workers.llm_gateway.responder import respond
 from workers.llm_gateway.wire import ChatCompletion, Reply
 from workers.settings import OFFLINE_MODEL, Settings
-from workers.web.bearer import presented_key, same_key
+from workers.storage.database import open_engine
+from workers.storage.keys import look_up
+from workers.web.bearer import presented_key
 from workers.web.body_limit import BodyLimit
 from workers.web.guarded import guarded_by
+from workers.web.key_ring import KeyRing
 from workers.web.request_log import RequestLog
 
 MAX_BODY: Final = 4 * 1_048_576
@@ -32,15 +37,24 @@ def local_now() -> datetime:
 
 
 async def check_key(request: Request) -> None:
-    """Let requests with the right key pass; a 401 for others."""
+    """Let callers with the scope `llm` pass; a 401 for others, a 503 where that is not known."""
     key = presented_key(request.headers.get("authorization"))
-    if key is None or not same_key(key, request.app.state.api_key):
-        raise CompletionError(
-            401,
-            "send the key as `Authorization: Bearer <key>`" if key is None else "the key is wrong",
-            type_="authentication_error",
-            code="invalid_api_key",
-        )
+    if key is None:
+        raise _refusal("send the key as `Authorization: Bearer <key>`")
+    ring: KeyRing = request.app.state.keys
+    try:
+        caller = await ring.find(key)
+    except StorageUnavailableError as error:
+        raise CompletionError(503, str(error), type_="server_error") from None
+    if caller is None:
+        raise _refusal("the key is wrong")
+    request.state.caller = caller
+    if not caller.may("llm"):
+        raise _refusal("this key lacks the scope `llm`", code="missing_scope")
+
+
+def _refusal(message: str, code: str = "invalid_api_key") -> CompletionError:
+    return CompletionError(401, message, type_="authentication_error", code=code)
 
 
 def _clock(request: Request) -> Clock:
@@ -108,14 +122,26 @@ def create_app(settings: Settings, *, clock: Clock = local_now) -> FastAPI:
     """Make the LLM gateway; raises ConfigurationError where there is no key to check against."""
     if settings.api_key is None:
         raise ConfigurationError("no API key: set EDGEWISE_API_KEY to at least 16 characters")
+    operator_key = settings.api_key.get_secret_value()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = open_engine(settings)
+        try:
+            async with KeyRing.open(operator_key, partial(look_up, engine)) as keys:
+                app.state.keys = keys
+                yield
+        finally:
+            engine.dispose()
+
     app = FastAPI(
         title="Edgewise LLM gateway",
         version=importlib.metadata.version("edgewise"),
+        lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.api_key = settings.api_key.get_secret_value()
     app.state.clock = clock
     app.include_router(router)
     app.include_router(health)

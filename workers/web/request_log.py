@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.ids import new_id
 from workers.errors import EdgewiseError
+from workers.web.callers import Caller
 
 REQUEST_ID = "x-request-id"
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -23,7 +24,7 @@ class RequestLog:
     """ASGI middleware that goes outermost: request id, access log, last line against crashes.
 
     `on_crash` makes the answer to an exception that nobody handled. The log line holds the
-    path without its query, no header and no body.
+    path without its query, the account and the id of the key, no header and no body.
     """
 
     def __init__(self, app: ASGIApp, on_crash: Callable[[str], Response]) -> None:
@@ -78,6 +79,8 @@ def _request_id(scope: Scope) -> str:
 def _log_access(scope: Scope, status: int, seconds: float) -> None:
     write = log.debug if scope["path"] in _QUIET_PATHS else log.info
     client = scope.get("client")
+    caller = scope["state"].get("caller")
+    who = {"account": caller.account, "key_id": caller.key_id} if type(caller) is Caller else {}
     write(
         "request",
         method=scope["method"],
@@ -85,4 +88,5 @@ def _log_access(scope: Scope, status: int, seconds: float) -> None:
         status=status or 499,
         ms=round(seconds * 1000, 1),
         client=client[0] if client else None,
+        **who,
     )

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from schemas.agent import Agent, Input, Output, TurnDetection, Voice
 from schemas.ids import new_id
+from tests.fakes.keys import KeysInADict
 from workers.celery_app import make_celery
 from workers.gateway.registry import SessionRegistry
 from workers.gateway.rest_errors import add_error_handlers, crash_response
@@ -20,6 +21,7 @@ from workers.gateway.sessions import router
 from workers.settings import Settings
 from workers.storage.history import History
 from workers.storage.turn_streams import TurnStreams
+from workers.web.key_ring import KeyRing
 from workers.web.request_log import RequestLog
 
 KEY = "test-key-0123456789"
@@ -71,6 +73,7 @@ class Gateway:
     sessions: SessionRegistry
     agents: AgentsInADict
     history: History
+    keys: KeysInADict
 
 
 StartGateway = Callable[..., AbstractAsyncContextManager[Gateway]]
@@ -87,20 +90,23 @@ def start_gateway(settings: Settings, redis: Redis) -> StartGateway:
         agents = AgentsInADict()
         needs = Needs(changed, redis, TurnStreams(redis), History(redis), agents, celery)
         sessions = SessionRegistry(needs)
+        keys = KeysInADict()
         app = FastAPI()
         app.state.resources = needs
         app.state.sessions = sessions
-        app.state.api_key = KEY
         app.include_router(router)
         add_error_handlers(app)
         app.add_middleware(RequestLog, on_crash=crash_response)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         headers = {"Authorization": f"Bearer {KEY}"}
         try:
-            async with httpx.AsyncClient(
-                transport=transport, base_url="http://gateway", headers=headers
-            ) as http:
-                yield Gateway(http, sessions, agents, needs.history)
+            async with (
+                KeyRing.open(KEY, keys.look_up) as app.state.keys,
+                httpx.AsyncClient(
+                    transport=transport, base_url="http://gateway", headers=headers
+                ) as http,
+            ):
+                yield Gateway(http, sessions, agents, needs.history, keys)
         finally:
             await sessions.close()
             celery.close()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +21,14 @@ NOW = datetime(2026, 11, 22, 19, 5)  # noqa: DTZ001  # the wall clock of the spe
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[AsyncClient]:
-    app = create_app(Settings(_env_file=None, api_key=KEY), clock=lambda: NOW)
+async def client(tmp_path: Path) -> AsyncIterator[AsyncClient]:
+    app = create_app(Settings(_env_file=None, home=tmp_path, api_key=KEY), clock=lambda: NOW)
     headers = {"Authorization": f"Bearer {KEY}"}
     transport = ASGITransport(app)
-    async with AsyncClient(transport=transport, base_url="http://x/v1", headers=headers) as client:
+    async with (
+        app.router.lifespan_context(app),
+        AsyncClient(transport=transport, base_url="http://x/v1", headers=headers) as client,
+    ):
         yield client
 
 

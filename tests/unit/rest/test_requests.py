@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import pytest
@@ -13,10 +14,12 @@ from starlette.types import Message
 
 from schemas.agent import AgentCreate
 from schemas.error import ErrorBody
+from tests.fakes.keys import KeysInADict
 from workers.errors import StorageUnavailableError
 from workers.gateway.auth import GuardedRoute
 from workers.gateway.rest_errors import ApiError, add_error_handlers, crash_response
 from workers.web.body_limit import BodyLimit
+from workers.web.key_ring import KeyRing
 from workers.web.request_log import RequestLog
 
 KEY = "test-key-0123456789"
@@ -25,7 +28,7 @@ PLANTED = "sk-planted-8f3a"
 
 def application() -> FastAPI:
     app = FastAPI(redirect_slashes=False)
-    app.state.api_key = KEY
+    app.state.keys = KeyRing(KEY, KeysInADict().look_up, ThreadPoolExecutor(1))
     app.router.route_class = GuardedRoute
     add_error_handlers(app)
 

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+import workers.storage.account_tables  # noqa: F401  # its tables belong to the metadata
 from workers.storage.tables import metadata
 
 context.configure(
