@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 
-from workers.providers.engine_wire import FAILED, Frame, pack, receive
+from workers.providers.engine_wire import FAILED, HELLO, Frame, pack, receive
 
 Engine = Callable[[Frame], Iterator[Frame]]
 """Answers one frame with one or more."""
@@ -43,6 +43,7 @@ def serve(load: Callable[[], Engine]) -> None:
 def _run_child(descriptor: int, engine: Engine) -> None:
     try:
         with socket.socket(fileno=descriptor) as connection:
+            connection.sendall(pack(Frame(HELLO)))
             _converse(connection, engine)
     except OSError:
         pass  # the worker has gone, and so does the child

@@ -80,10 +80,13 @@ class EnginePool:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._close_idle()
+        self._drop_host()
+
+    def _close_idle(self) -> None:
         for engine in self._idle:
             engine.close()
         self._idle.clear()
-        self._drop_host()
 
     @contextlib.asynccontextmanager
     async def lease(self) -> AsyncIterator[Engine]:
@@ -92,6 +95,11 @@ class EnginePool:
             engine = await self._take()
             try:
                 yield engine
+            except EngineGoneError:
+                engine.close()
+                # What ended one has often ended them all: the next try gets a fresh process.
+                self._close_idle()
+                raise
             except BaseException:
                 engine.close()
                 raise
@@ -108,7 +116,7 @@ class EnginePool:
             engine.close()
         try:
             return await self._fork()
-        except OSError:
+        except (OSError, EngineGoneError):
             log.warning("engine_host_lost", module=self._module)
             self._drop_host()
         try:
@@ -124,10 +132,17 @@ class EnginePool:
             try:
                 with theirs:
                     socket.send_fds(self._control, [b"f"], [theirs.fileno()])
-                return Engine(*await asyncio.open_connection(sock=ours, limit=STREAM_BYTES))
+                engine = Engine(*await asyncio.open_connection(sock=ours, limit=STREAM_BYTES))
             except OSError:
                 ours.close()
                 raise
+            # A host that is dying takes orders and follows none: wait until the child is there.
+            try:
+                await engine.receive()
+            except EngineGoneError:
+                engine.close()
+                raise
+            return engine
 
     async def _start_host(self) -> socket.socket:
         control, theirs = socket.socketpair()

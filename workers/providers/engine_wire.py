@@ -13,6 +13,8 @@ HEADER: Final = struct.Struct("!cI")
 MAX_PAYLOAD: Final = 8 * 1024 * 1024
 FAILED: Final = b"!"
 """Kind of the answer of an engine that could not do what it was asked; no payload."""
+HELLO: Final = b"h"
+"""Kind of the first frame of a process that is ready to be asked; no payload."""
 
 
 @dataclass(frozen=True)
