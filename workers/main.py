@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
 
-from workers.errors import EdgewiseError
+from workers.account_commands import accounts
+from workers.console import plain_errors, read_settings
+from workers.key_commands import keys
 from workers.settings import Settings
 
-FAILED = 1
 Part = Literal["gateway", "llm-gateway", "turns", "config"]
 app = typer.Typer(
     help="Voice agents that run on your own model. Settings are EDGEWISE_* variables or lines "
@@ -29,30 +29,8 @@ app = typer.Typer(
 )
 worker = typer.Typer(help="Run one of the workers.", no_args_is_help=True)
 app.add_typer(worker, name="worker")
-
-
-def read_settings() -> Settings:
-    """Return the settings in force.
-
-    Leaves with a line for each wrong setting, which names the setting and not its value.
-    """
-    try:
-        return Settings()
-    except ValidationError as error:
-        for problem in error.errors(include_input=False, include_url=False):
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            typer.echo(f"EDGEWISE_{name}: {problem['msg']}", err=True)
-        raise typer.Exit(FAILED) from None
-
-
-@contextlib.contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Turn an error of ours into a line on standard error and exit code 1."""
-    try:
-        yield
-    except EdgewiseError as error:
-        typer.echo(f"edgewise: {error}", err=True)
-        raise typer.Exit(FAILED) from None
+app.add_typer(accounts, name="accounts")
+app.add_typer(keys, name="keys")
 
 
 @contextlib.contextmanager
@@ -69,7 +47,7 @@ def _process(name: str) -> Iterator[Settings]:
     if settings.api_key is None and key_file.is_file():
         settings = Settings(api_key=key_file.read_text().strip())
     set_up_logs(settings, name)
-    with _plain_errors():
+    with plain_errors():
         yield settings
 
 
@@ -104,7 +82,7 @@ def up(
     """
     from workers.run_up import run_up
 
-    with _plain_errors():
+    with plain_errors():
         run_up(read_settings(), as_json=as_json)
 
 
@@ -160,7 +138,7 @@ def health(
     """Exit with 0 if the part serves, else say why not; what a container's health check calls."""
     from workers.health import check_server, check_worker
 
-    with _plain_errors():
+    with plain_errors():
         if part == "turns" or part == "config":  # noqa: PLR1714  # mypy narrows this form alone
             check_worker(read_settings(), part)
         else:
@@ -186,7 +164,7 @@ def demo(
     """Start a private system, ask it a question by voice, show what happens, stop it again."""
     from workers.demo import run_demo
 
-    with _plain_errors():
+    with plain_errors():
         raise typer.Exit(run_demo(wav, out))
 
 
