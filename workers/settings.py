@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     managed_llm_api_key: SecretStr | None = Field(default=None, description="its key")
     llm_gateway_host: str = Field(default="127.0.0.1", description="the LLM gateway's address")
     llm_gateway_port: int = Field(default=8301, ge=0, le=65_535, description="and port")
+    llm_gateway_models: Path | None = Field(
+        default=None, description="TOML file with the LLM gateway's models and limits"
+    )
     llm_allow: str = Field(
         default="",
         description="where model endpoints may be besides https on the public internet, by http"

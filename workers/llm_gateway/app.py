@@ -2,33 +2,32 @@
 
 import contextlib
 import importlib.metadata
-import secrets
-import time
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from starlette.responses import Response
 
+from schemas.account import AccountName
 from workers.errors import ConfigurationError, StorageUnavailableError
+from workers.llm_gateway import health
+from workers.llm_gateway.answering import answer
 from workers.llm_gateway.errors import CompletionError, add_error_handlers, crash_response
-from workers.llm_gateway.responder import respond
-from workers.llm_gateway.wire import ChatCompletion, Reply
+from workers.llm_gateway.held import Clock, Held, open_held
+from workers.llm_gateway.metrics import KIND
+from workers.llm_gateway.models_file import Route
+from workers.llm_gateway.models_in_force import ModelsInForce
+from workers.llm_gateway.usage_page import usage_page
+from workers.llm_gateway.wire import ChatCompletion
 from workers.settings import OFFLINE_MODEL, Settings
-from workers.storage.database import open_engine
-from workers.storage.keys import look_up
 from workers.web.bearer import presented_key
 from workers.web.body_limit import BodyLimit
 from workers.web.guarded import guarded_by
-from workers.web.key_ring import KeyRing
 from workers.web.request_log import RequestLog
 
 MAX_BODY: Final = 4 * 1_048_576
 """Longest body of a request, in bytes: a long conversation."""
-
-Clock = Callable[[], datetime]
 
 
 def local_now() -> datetime:
@@ -41,7 +40,7 @@ async def check_key(request: Request) -> None:
     key = presented_key(request.headers.get("authorization"))
     if key is None:
         raise _refusal("send the key as `Authorization: Bearer <key>`")
-    ring: KeyRing = request.app.state.keys
+    ring = _held(request).keys
     try:
         caller = await ring.find(key)
     except StorageUnavailableError as error:
@@ -53,86 +52,98 @@ async def check_key(request: Request) -> None:
         raise _refusal("this key lacks the scope `llm`", code="missing_scope")
 
 
+async def check_admin(request: Request) -> None:
+    """Let callers with the scope `admin` pass; a 401 for others."""
+    await check_key(request)
+    if not request.state.caller.may("admin"):
+        raise _refusal("this key lacks the scope `admin`", code="missing_scope")
+
+
 def _refusal(message: str, code: str = "invalid_api_key") -> CompletionError:
     return CompletionError(401, message, type_="authentication_error", code=code)
 
 
-def _clock(request: Request) -> Clock:
-    clock: Clock = request.app.state.clock
-    return clock
+def _held(request: Request) -> Held:
+    held: Held = request.app.state.held
+    return held
 
+
+InUse = Annotated[Held, Depends(_held)]
 
 router = APIRouter(prefix="/v1", route_class=guarded_by(check_key))
 
 
 @router.post("/chat/completions")
-async def complete(asked: ChatCompletion, now: Annotated[Clock, Depends(_clock)]) -> Response:
+async def complete(asked: ChatCompletion, request: Request, held: InUse) -> Response:
     """Answer a conversation, streamed as server-sent events if it is asked for."""
-    if asked.model != OFFLINE_MODEL:
-        raise CompletionError(
-            404,
-            f"there is no such model; this gateway has {OFFLINE_MODEL}",
-            code="model_not_found",
-            param="model",
-        )
-    reply = Reply(
-        asked,
-        respond(asked.last_said, now()),
-        name=f"chatcmpl-{secrets.token_hex(12)}",
-        created=int(time.time()),
-    )
-    if not asked.stream:
-        return JSONResponse(reply.whole())
-    return StreamingResponse(
-        _each(reply), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
-
-
-async def _each(reply: Reply) -> Any:
-    for event in reply.events():
-        yield event
+    return await answer(request, asked, held)
 
 
 @router.get("/models")
-async def list_models() -> dict[str, Any]:
+async def list_models(held: InUse) -> dict[str, Any]:
     """List the models that may be asked."""
-    model = {"id": OFFLINE_MODEL, "object": "model", "created": 0, "owned_by": "edgewise"}
-    return {"object": "list", "data": [model]}
+    routes = held.models.table().routes
+    listed = [_model(OFFLINE_MODEL), *(_model(name, route) for name, route in routes.items())]
+    return {"object": "list", "data": listed}
 
 
-@router.get("/models/{model_id}")
-async def get_model(model_id: str) -> dict[str, Any]:
+@router.get("/models/{model_id:path}")
+async def get_model(model_id: str, held: InUse) -> dict[str, Any]:
     """Describe one model."""
-    if model_id != OFFLINE_MODEL:
+    route = held.models.table().routes.get(model_id)
+    if route is None and model_id != OFFLINE_MODEL:
         raise CompletionError(404, "there is no such model", code="model_not_found")
-    model: dict[str, Any] = (await list_models())["data"][0]
-    return model
+    return _model(model_id, route)
 
 
-health = APIRouter()
+def _model(name: str, route: Route | None = None) -> dict[str, Any]:
+    model = {"id": name, "object": "model", "created": 0, "owned_by": "edgewise"}
+    region = route.upstream.region if route is not None else None
+    return model | ({"region": region} if region else {})
 
 
-@health.get("/healthz")
-async def healthz() -> dict[str, str]:
-    """Say that the process answers."""
-    return {"status": "ok"}
+Account = Annotated[AccountName | None, Query()]
+FirstDay = Annotated[date | None, Query(alias="from")]
+LastDay = Annotated[date | None, Query(alias="to")]
+
+
+@router.get("/usage")
+async def get_usage(
+    request: Request,
+    held: InUse,
+    account: Account = None,
+    first: FirstDay = None,
+    last: LastDay = None,
+) -> dict[str, Any]:
+    """Return what the caller's account used, or with the scope `admin` another one."""
+    caller = request.state.caller
+    if account not in (None, caller.account) and not caller.may("admin"):
+        raise _refusal("only the scope `admin` sees other accounts", code="missing_scope")
+    return await usage_page(held.usage, account or caller.account, first, last)
+
+
+figures = APIRouter(route_class=guarded_by(check_admin))
+
+
+@figures.get("/metrics")
+async def get_metrics(held: InUse) -> Response:
+    """Return the figures of this process for Prometheus."""
+    held.models.table()
+    held.metrics.file_in_force.set(held.models.trouble is None)
+    return Response(held.metrics.text(), headers={"Content-Type": KIND})
 
 
 def create_app(settings: Settings, *, clock: Clock = local_now) -> FastAPI:
     """Make the LLM gateway; raises ConfigurationError where there is no key to check against."""
     if settings.api_key is None:
         raise ConfigurationError("no API key: set EDGEWISE_API_KEY to at least 16 characters")
-    operator_key = settings.api_key.get_secret_value()
+    models = ModelsInForce(settings.llm_gateway_models)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        engine = open_engine(settings)
-        try:
-            async with KeyRing.open(operator_key, partial(look_up, engine)) as keys:
-                app.state.keys = keys
-                yield
-        finally:
-            engine.dispose()
+        async with open_held(settings, models, clock) as held:
+            app.state.held = held
+            yield
 
     app = FastAPI(
         title="Edgewise LLM gateway",
@@ -142,9 +153,9 @@ def create_app(settings: Settings, *, clock: Clock = local_now) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.clock = clock
     app.include_router(router)
-    app.include_router(health)
+    app.include_router(figures)
+    app.include_router(health.router)
     add_error_handlers(app)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(RequestLog, on_crash=crash_response)

@@ -20,6 +20,7 @@ class CompletionError(Exception):
         type_: str = "invalid_request_error",
         code: str | None = None,
         param: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -27,6 +28,12 @@ class CompletionError(Exception):
         self.type = type_
         self.code = code
         self.param = param
+        self.headers = headers
+
+    @property
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """The refusal as OpenAI's API spells it."""
+        return _body(self.message, self.type, self.param, self.code)
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -43,7 +50,7 @@ def crash_response(_request_id: str) -> Response:
 
 async def _on_refusal(_request: Request, error: Exception) -> Response:
     known = cast("CompletionError", error)
-    return _response(known.status, known.message, known.type, code=known.code, param=known.param)
+    return JSONResponse(known.body, known.status, headers=dict(known.headers or {}))
 
 
 async def _on_http_exception(_request: Request, error: Exception) -> Response:
@@ -72,5 +79,10 @@ def _response(
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    error = {"message": message, "type": type_, "param": param, "code": code}
-    return JSONResponse({"error": error}, status, headers=dict(headers or {}))
+    return JSONResponse(_body(message, type_, param, code), status, headers=dict(headers or {}))
+
+
+def _body(
+    message: str, type_: str, param: str | None, code: str | None
+) -> dict[str, dict[str, str | None]]:
+    return {"error": {"message": message, "type": type_, "param": param, "code": code}}

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from workers.llm_gateway.relay import Tokens
+
 DONE: Final = b"data: [DONE]\n\n"
 
 
@@ -45,6 +47,12 @@ class StreamOptions(Loose):
     include_usage: bool = False
 
 
+class Fallback(Loose):
+    """A model to ask where the one before it does not begin to answer."""
+
+    model: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
 class ChatCompletion(Loose):
     """The body of `POST /v1/chat/completions`."""
 
@@ -52,6 +60,12 @@ class ChatCompletion(Loose):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=2_000)]
     stream: bool = False
     stream_options: StreamOptions | None = None
+    fallbacks: Annotated[list[Fallback], Field(max_length=8)] = []
+
+    @property
+    def models(self) -> list[str]:
+        """The models to ask, in order, each once."""
+        return list(dict.fromkeys([self.model, *(fallback.model for fallback in self.fallbacks)]))
 
     @property
     def last_said(self) -> str:
@@ -63,10 +77,13 @@ class ChatCompletion(Loose):
 class Reply:
     """An answer, written as one completion or as the events of a stream."""
 
-    def __init__(self, request: ChatCompletion, text: str, *, name: str, created: int) -> None:
+    def __init__(
+        self, request: ChatCompletion, text: str, *, model: str, name: str, created: int
+    ) -> None:
+        self.model = model
         self._request = request
         self._text = text
-        self._head = {"id": name, "created": created, "model": request.model}
+        self._head = {"id": name, "created": created, "model": model}
 
     def whole(self) -> dict[str, Any]:
         """Return the completion as one object."""
@@ -98,14 +115,18 @@ class Reply:
         chunk = {**self._head, "object": "chat.completion.chunk", **body}
         return f"data: {json.dumps(chunk)}\n\n".encode()
 
-    def _usage(self) -> dict[str, int]:
+    @property
+    def tokens(self) -> Tokens:
         """Count words: there is no tokenizer where there is no model."""
         asked = sum(len(message.text.split()) for message in self._request.messages)
-        answered = len(self._text.split())
+        return Tokens(asked, len(self._text.split()))
+
+    def _usage(self) -> dict[str, int]:
+        used = self.tokens
         return {
-            "prompt_tokens": asked,
-            "completion_tokens": answered,
-            "total_tokens": asked + answered,
+            "prompt_tokens": used.prompt,
+            "completion_tokens": used.completion,
+            "total_tokens": used.prompt + used.completion,
         }
 
 

@@ -1,0 +1,157 @@
+"""A streamed completion on its way through: pure. Bytes in, the bytes to pass on out.
+
+Up to the first content every event is read. After it only events that carry something the
+gateway must know (usage, an error, the end) are read; the rest goes through as it came.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from workers.errors import ModelError
+from workers.providers.chat_stream import DONE, status_error
+from workers.providers.sse import MAX_EVENT_BYTES, SseParser, TooLargeError
+
+MAX_STREAM_BYTES: Final = 8 * 1024 * 1024
+_NOTABLE: Final = re.compile(
+    rb'"usage"\s*:\s*\{|"error"\s*:|"finish_reason"\s*:\s*"|^data:\s*\[DONE\]', re.MULTILINE
+)
+_EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n)", re.DOTALL)
+_LONGEST_END: Final = 4
+MAX_COUNT: Final = 2**40
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a request used; `estimated` where the upstream did not say."""
+
+    prompt: int = 0
+    completion: int = 0
+    estimated: bool = False
+
+
+class Relay:
+    """Takes the bytes of one upstream's stream. Raises ModelError."""
+
+    def __init__(self, *, passes_usage: bool) -> None:
+        self._passes_usage = passes_usage
+        self._rest = bytearray()
+        self._total = 0
+        self.has_begun = False
+        """True from the first content on: before it another upstream may still answer."""
+        self.is_finished = False
+        self.is_closed = False
+        self.usage: Tokens | None = None
+        self.events = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return the whole events that `chunk` completes, as far as they are passed on."""
+        self._total += len(chunk)
+        if self._total > MAX_STREAM_BYTES:
+            raise _too_large("the stream is beyond 8 MB")
+        whole = self._whole(chunk)
+        if self.is_closed or not whole:
+            return b""
+        if self.has_begun and not _NOTABLE.search(whole):
+            self.events += whole.count(b"data:")
+            return whole
+        return b"".join(event for event in _EVENT.findall(whole) if self._passes(event))
+
+    def end(self) -> bytes:
+        """Judge the end of the stream and return what was left; raises ModelError."""
+        left = b"" if self.is_closed or not self._rest else self.feed(b"\n\n")
+        if not self.has_begun:
+            raise ModelError("empty", "the model said nothing", retryable=True)
+        if not self.is_finished:
+            raise ModelError("incomplete", "the answer breaks off", retryable=True)
+        return left
+
+    def _whole(self, chunk: bytes) -> bytes:
+        before = max(0, len(self._rest) - _LONGEST_END)
+        self._rest += chunk
+        lf, crlf = self._rest.rfind(b"\n\n", before), self._rest.rfind(b"\r\n\r\n", before)
+        cut = max(lf + 2 if lf >= 0 else 0, crlf + 4 if crlf >= 0 else 0)
+        if len(self._rest) - cut > MAX_EVENT_BYTES:
+            raise _too_large("an event is beyond 256 kB")
+        whole = bytes(self._rest[:cut])
+        del self._rest[:cut]
+        return whole
+
+    def _passes(self, event: bytes) -> bool:
+        try:
+            found = SseParser().feed(event)
+        except TooLargeError as error:
+            raise _too_large(str(error)) from None
+        if not found:  # a keep-alive: of use to the client only once it gets a stream at all
+            return self.has_begun
+        passes = [self._read(data) for data in found]  # each is read, whatever the first says
+        return all(passes)
+
+    def _read(self, data: str) -> bool:
+        """Learn from an event; tell whether it is passed on."""
+        if data == DONE:
+            self.is_closed = True
+        if self.is_closed:
+            return False
+        chunk = _parse(data)
+        if chunk.get("error"):
+            raise in_band(chunk["error"])
+        self.events += 1
+        choices = chunk.get("choices") or []
+        for choice in choices:
+            self._read_choice(choice)
+        found = tokens_of(chunk.get("usage"))
+        self.usage = found or self.usage
+        return bool(choices) or found is None or self._passes_usage
+
+    def _read_choice(self, choice: Any) -> None:
+        if not isinstance(choice, dict):
+            raise _bad_sse()
+        delta = choice.get("delta")
+        if isinstance(delta, dict) and any(v for k, v in delta.items() if k != "role"):
+            self.has_begun = True
+        if choice.get("finish_reason"):
+            self.has_begun = self.is_finished = True
+
+
+def tokens_of(usage: Any) -> Tokens | None:
+    """Return what the `usage` of an answer says; None where it says nothing of use."""
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if prompt is None and completion is None:
+        return None
+    return Tokens(prompt or 0, completion or 0)
+
+
+def in_band(error: Any) -> ModelError:
+    """Classify an error that came after the status said 200; nothing of its words is kept."""
+    code = _count(error.get("code")) if isinstance(error, dict) else None
+    if code is None or code < HTTPStatus.BAD_REQUEST:
+        code = HTTPStatus.INTERNAL_SERVER_ERROR
+    return status_error(code, "in the answer")
+
+
+def _count(value: Any) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_COUNT
+    return value if is_count else None
+
+
+def _parse(data: str) -> dict[str, Any]:
+    try:
+        chunk = json.loads(data)
+    except (ValueError, RecursionError):
+        raise _bad_sse() from None
+    if not isinstance(chunk, dict) or not isinstance(chunk.get("choices") or [], list):
+        raise _bad_sse()
+    return chunk
+
+
+def _bad_sse() -> ModelError:
+    return ModelError("bad_sse", "the stream holds what is no chat completion", retryable=False)
+
+
+def _too_large(message: str) -> ModelError:
+    return ModelError("too_large", message, retryable=False)
