@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.media.detector import LAG_MS
 from edge.media.gate import Gate, GateClosed, GateOpened, Passed
 from schemas import session_events
 from schemas.audio import PACKET_TICKS
@@ -58,7 +59,7 @@ class Uplink:
     send_event: Callable[[session_events.ClientEvent], None]
     on_opened: Callable[[float, float], None]
     on_closed: Callable[[float, float], None]
-    gate: Gate[Chunk] = field(default_factory=Gate[Chunk])
+    gate: Gate[Chunk] = field(default_factory=lambda: Gate[Chunk](detector_lag_ms=LAG_MS))
     count: GateCount = field(default_factory=GateCount)
     _run_began: float | None = None
 

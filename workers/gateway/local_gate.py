@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.media.detector import SpeechDetector
+from edge.media.detector import LAG_MS, SpeechDetector
 from edge.media.gate import Gate, GateClosed, GateOpened, Passed
 from edge.media.opus import OpusDecoder
 from schemas.audio import CHUNK_SAMPLES, PACKET_TICKS
@@ -33,7 +33,7 @@ class LocalGate:
         self._passed = passed
         self._decoder = OpusDecoder()
         self._detector = SpeechDetector(threshold)
-        self._gate: Gate[Packets] = Gate()
+        self._gate: Gate[Packets] = Gate(detector_lag_ms=LAG_MS)
         self._samples: NDArray[np.int16] = np.empty(0, np.int16)
         self._packets: list[bytes] = []
         self._next_ticks: int | None = None

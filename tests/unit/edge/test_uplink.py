@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from edge.media.detector import LAG_MS
 from edge.uplink import Chunk, Uplink
 from schemas import session_events as events
 
@@ -51,10 +53,10 @@ def test_speech_is_announced_then_sent_whole_with_its_pre_roll_and_true_times() 
     wire.hear(30, speech=False)
     first, *packets, last = wire.sent
     assert first == events.GateOpened()
-    assert last == events.GateClosed(silence_ms=200)
+    assert last == events.GateClosed(silence_ms=200 + LAG_MS)
     assert packets == [(number, number * 960) for number in range(35, 80)]
     assert wire.opened == [(1.06, 1.0)]
-    assert wire.closed == [(1.6, 1.4)]
+    assert wire.closed == [(1.6, pytest.approx(1.4 - LAG_MS / 1000))]
     assert wire.uplink.count.opened == 1
     assert wire.uplink.count.packets_sent == 45
 
