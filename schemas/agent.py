@@ -1,9 +1,20 @@
 """An agent: what a caller stores, what the API returns, what a turn reads."""
 
+import re
 from datetime import datetime
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
 
 from schemas.closed import Closed
 from schemas.ids import AgentId
@@ -89,6 +100,28 @@ class Output(Closed):
     volume: int = Field(default=100, ge=0, le=100)
 
 
+MAX_BASE_URL: Final = 2_048
+MAX_API_KEY: Final = 1_024
+MAX_ENTRIES: Final = 1
+"""How many LLM entries an agent may have."""
+_API_KEY: Final = re.compile(r"[\x21-\x7e]+")
+
+
+class LlmEntry(Closed):
+    """A model of the caller's own, as it is sent: the one place where its key is in clear."""
+
+    base_url: Annotated[Text, StringConstraints(min_length=1, max_length=MAX_BASE_URL)]
+    model: Annotated[Text, StringConstraints(min_length=1, max_length=256)]
+    api_key: Annotated[SecretStr, Field(min_length=1, max_length=MAX_API_KEY)]
+
+    @field_validator("api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr) -> SecretStr:
+        if not _API_KEY.fullmatch(value.get_secret_value()):
+            raise ValueError("holds a space or other than visible ASCII characters")
+        return value
+
+
 class LlmView(Closed):
     """An LLM entry as it is read back: its key never is."""
 
@@ -96,8 +129,11 @@ class LlmView(Closed):
     model: str
 
 
-class AgentCreate(Closed):
-    """The body of `POST /v1/agents`."""
+Llm = Annotated[tuple[LlmEntry, ...], Field(max_length=MAX_ENTRIES)]
+
+
+class AgentFields(Closed):
+    """What an agent is, but for its models."""
 
     name: Name
     system_prompt: Prompt
@@ -105,14 +141,54 @@ class AgentCreate(Closed):
     greeting: Greeting | None = None
     input: Input = Input()
     output: Output = Output()
-    llm: tuple[()] = ()
+
+
+class AgentCreate(AgentFields):
+    """The body of `POST /v1/agents`."""
+
+    llm: Llm = ()
     """Empty: the managed model."""
+
+
+class ChangedFields(Closed):
+    """Top-level fields to replace, each whole; one that is left out is kept."""
+
+    name: Name | SkipJsonSchema[None] = None
+    system_prompt: Prompt | SkipJsonSchema[None] = None
+    voice: Voice | SkipJsonSchema[None] = None
+    greeting: Greeting | None = None
+    input: Input | SkipJsonSchema[None] = None
+    output: Output | SkipJsonSchema[None] = None
+
+    @field_validator("name", "system_prompt", "voice", "input", "output", mode="before")
+    @classmethod
+    def _is_given(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("may be left out, but not be null")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if name in self.model_fields_set}
+
+    def given(self) -> dict[str, Any]:
+        """Return the values to replace, by field; a list of models is not among them."""
+        names = self.model_fields_set & AgentFields.model_fields.keys()
+        return {name: getattr(self, name) for name in names}
+
+
+class AgentUpdate(ChangedFields):
+    """The body of `PUT /v1/agents/{id}`."""
+
+    llm: Llm | SkipJsonSchema[None] = None
+    """A new list replaces the old one whole, keys included; empty: the managed model."""
 
     @field_validator("llm", mode="before")
     @classmethod
-    def _is_managed(cls, value: object) -> object:
-        if isinstance(value, list | tuple) and value:
-            raise ValueError("LLM entries are not supported yet: send [] for the managed model")
+    def _is_a_list(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("may be left out, but not be null")
         return value
 
 

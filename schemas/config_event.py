@@ -4,10 +4,13 @@ The event is a row in the database first; the Celery message on the queue `confi
 its id alone. The worker's answer wakes the REST call that waits for it.
 """
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from schemas.agent import Agent, AgentCreate
+from pydantic import Field, TypeAdapter
+
+from schemas.agent import Agent, AgentFields, ChangedFields, LlmView
 from schemas.closed import Closed
+from schemas.error import ErrorCode
 from schemas.ids import AgentId, EventId
 
 CONFIG_QUEUE: Final = "config"
@@ -17,12 +20,42 @@ Status = Literal["pending", "applied", "rejected", "withdrawn"]
 
 
 class AgentUpsert(Closed):
-    """Store this agent under this id."""
+    """Store this agent under this id.
+
+    The keys of its LLM entries are no part of the message: they are kept beside it, sealed, and
+    only until it is settled.
+    """
 
     kind: Literal["agent.upsert"] = "agent.upsert"
     agent_id: AgentId
     account: str
-    agent: AgentCreate
+    agent: AgentFields
+    llm: tuple[LlmView, ...] = ()
+
+
+class AgentChange(Closed):
+    """Replace these fields of an agent that is there; `llm` None keeps its entries."""
+
+    kind: Literal["agent.change"] = "agent.change"
+    agent_id: AgentId
+    account: str
+    changes: ChangedFields
+    llm: tuple[LlmView, ...] | None = None
+
+
+class AgentDelete(Closed):
+    """Remove an agent and its keys."""
+
+    kind: Literal["agent.delete"] = "agent.delete"
+    agent_id: AgentId
+    account: str
+
+
+Change = AgentUpsert | AgentChange | AgentDelete
+read_change: Final = TypeAdapter[Change](
+    Annotated[Change, Field(discriminator="kind")]
+).validate_json
+"""Reads a change from JSON; raises pydantic.ValidationError."""
 
 
 class ConfigTask(Closed):
@@ -38,8 +71,11 @@ class ConfigResult(Closed):
     event_id: EventId
     status: Status
     message: str | None = None
+    code: ErrorCode | None = None
+    """Where it was rejected: what the caller's error is named."""
+    param: str | None = None
     record: Agent | None = None
-    """The agent as it is stored now, where the event was applied."""
+    """The agent as it is stored now, where the event was applied and the agent is still there."""
 
 
 def result_key(event_id: str) -> str:

@@ -17,6 +17,8 @@ from redis.exceptions import RedisError
 from workers.embedded_redis import redis_command
 from workers.errors import EdgewiseError
 from workers.home import Home
+from workers.secrets.key_ring import KEYS_VARIABLE
+from workers.secrets.unsealing import PRIVATE_VARIABLE
 from workers.settings import Settings
 from workers.supervise import Part, Supervisor, tail
 
@@ -25,6 +27,14 @@ POLL_S: Final = 0.05
 HTTP_OK: Final = 200
 FORWARDED: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
 """What the private Redis sees of the environment: nothing of ours, no secret."""
+MANAGED_KEY: Final = "EDGEWISE_MANAGED_LLM_API_KEY"
+KEPT_FROM: Final = {
+    "gateway": {PRIVATE_VARIABLE, KEYS_VARIABLE, MANAGED_KEY},
+    "llm-gateway": {PRIVATE_VARIABLE, KEYS_VARIABLE},
+    "config": {MANAGED_KEY},
+    "turns": {PRIVATE_VARIABLE},
+}
+"""What a part does not see of the environment: keys that it has no use for."""
 
 
 class NotReadyError(EdgewiseError):
@@ -108,12 +118,13 @@ class _Start:
             (self._home.run / name).unlink(missing_ok=True)
         given = self._settings.model_fields_set
         llm_port = self._settings.llm_gateway_port if "llm_gateway_port" in given else 0
-        llm_env = {**self._env, "EDGEWISE_LLM_GATEWAY_PORT": str(llm_port)}
-        gateway_env = {**self._env, "EDGEWISE_PORT": str(self._settings.port)}
+        llm_env = {**self._seen("llm-gateway"), "EDGEWISE_LLM_GATEWAY_PORT": str(llm_port)}
+        gateway_env = {**self._seen("gateway"), "EDGEWISE_PORT": str(self._settings.port)}
+        config_env = self._seen("config")
         await self._parts.start(
             Part("llm-gateway", _ours("llm-gateway"), llm_env, stage=1, stop_s=0.7)
         )
-        await self._parts.start(Part("config", _ours("worker", "config"), self._env, stage=2))
+        await self._parts.start(Part("config", _ours("worker", "config"), config_env, stage=2))
         await self._parts.start(Part("gateway", _ours("gateway"), gateway_env, stage=3))
         url = await self._address("llm-gateway")
         await self._serves(http, f"{url}/healthz", "LLM gateway", "llm-gateway")
@@ -125,11 +136,15 @@ class _Start:
         """Start the turn worker, wait until the gateway finds all that it needs."""
         for number in range(1, self._settings.turn_workers + 1):
             name = "turns" if number == 1 else f"turns-{number}"
-            await self._parts.start(Part(name, _ours("worker", "turns"), self._env, stage=2))
+            turns_env = self._seen("turns")
+            await self._parts.start(Part(name, _ours("worker", "turns"), turns_env, stage=2))
         url = await self._address("gateway")
         self._parts.pin("gateway", EDGEWISE_PORT=str(httpx.URL(url).port))
         await self._serves(http, f"{url}/readyz", "gateway and workers", "gateway")
         return url
+
+    def _seen(self, part: str) -> dict[str, str]:
+        return {name: value for name, value in self._env.items() if name not in KEPT_FROM[part]}
 
     async def _address(self, part: str) -> str:
         file = self._home.run / f"{part}.json"

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.embedded_redis import redis_socket
+from workers.errors import KeysUnavailableError
 from workers.follow_logs import LogFollower
 from workers.home import hold, open_home, read_or_make_key
+from workers.secrets.key_files import keys_folder
+from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
 from workers.start import start_system
 from workers.supervise import Supervisor
@@ -48,11 +51,21 @@ async def up(
     with hold(home) as lock, redis_socket(home.redis) as socket:
         key_file = None if settings.api_key else home.key_file
         key = settings.api_key.get_secret_value() if settings.api_key else read_or_make_key(home)
+        _make_keys(home.path, told)
         async with Supervisor(home.run, home.logs, told=told, inherited=(lock,)) as parts:
             url = await start_system(settings, home, parts, key=key, socket=socket, told=told)
             parts.settle()
             await ready(System(url, key, home.path, key_file))
             await _report_errors(home.logs, told)
+
+
+def _make_keys(home: Path, told: Callable[[str], None]) -> None:
+    """Make the keys of a new home; where that fails only agents with own models suffer."""
+    try:
+        for made in make_missing_keys(keys_folder(home), os.environ):
+            told(f"made in {keys_folder(home)}: {made}")
+    except KeysUnavailableError as error:
+        told(str(error))
 
 
 async def _report_errors(logs: Path, told: Callable[[str], None]) -> None:

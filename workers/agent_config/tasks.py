@@ -10,11 +10,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
-from schemas.config_event import CONFIG_TASK, ConfigResult, ConfigTask, result_key
-from workers.agent_config.apply import apply_event
+from schemas.config_event import CONFIG_TASK, ConfigTask, result_key
+from workers.agent_config.apply import Check, Outcome, apply_in_order
+from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
-from workers.storage.agent_cache import STORE_COPY, copy_arguments, copy_key
-from workers.storage.agent_rows import StoredAgent
+from workers.storage.agent_cache import STORE_COPY, copy_arguments, copy_key, gone_arguments
 
 RESULT_S: Final = 30
 """How long a result waits for its reader, in seconds."""
@@ -24,7 +24,7 @@ RETRIES: Final = 3
 log = structlog.get_logger(__name__)
 
 
-def add_tasks(app: Celery, engine: Engine, redis: Redis) -> None:
+def add_tasks(app: Celery, engine: Engine, redis: Redis, vault: Vault, check: Check) -> None:
     """Register the task `config.apply` with its clients."""
 
     def apply(task: Task, message: Any) -> None:
@@ -35,32 +35,37 @@ def add_tasks(app: Celery, engine: Engine, redis: Redis) -> None:
             return
         with structlog.contextvars.bound_contextvars(event_id=event_id):
             try:
-                outcome = apply_event(engine, event_id, datetime.now(UTC))
+                settled = 0
+                for outcome in apply_in_order(engine, event_id, datetime.now(UTC), vault, check):
+                    result = outcome.result
+                    log.info("config event settled", settled=result.event_id, status=result.status)
+                    announce_result(redis, outcome)
+                    settled += 1
             except StorageUnavailableError as error:
                 log.warning("the database is away", error=str(error))
                 raise task.retry(exc=error, countdown=RETRY_S) from None
-            if outcome is None:
+            if not settled:
                 log.info("config event was settled already")
-                return
-            log.info("config event settled", status=outcome[0].status)
-            announce_result(redis, *outcome)
 
     app.task(name=CONFIG_TASK, bind=True, acks_late=True, ignore_result=True, max_retries=RETRIES)(
         apply
     )
 
 
-def announce_result(redis: Redis, result: ConfigResult, stored: StoredAgent | None) -> None:
+def announce_result(redis: Redis, outcome: Outcome) -> None:
     """Renew the copy of the agent that turns read, then wake the call that waits.
 
     Without Redis both catch up: the copy is looked up again after 30 s, the call asks the
     database.
     """
+    result, stored, gone = outcome
     key = result_key(result.event_id)
     try:
         with redis.pipeline(transaction=True) as pipe:
             if stored is not None:
                 pipe.eval(STORE_COPY, 1, copy_key(stored.agent.id), *copy_arguments(stored))
+            if gone is not None:
+                pipe.eval(STORE_COPY, 1, copy_key(gone.agent.id), *gone_arguments(gone))
             pipe.rpush(key, result.model_dump_json())
             pipe.expire(key, RESULT_S)
             pipe.execute()

@@ -6,18 +6,26 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
 from celery import Celery, signals
 from sqlalchemy import Engine
+from sqlalchemy.exc import IntegrityError
 
 from schemas.config_event import CONFIG_QUEUE
+from workers.agent_config.endpoints import EndpointCheck
 from workers.agent_config.tasks import add_tasks
+from workers.agent_config.vault import Vault
 from workers.celery_app import make_celery
-from workers.errors import EdgewiseError, StorageUnavailableError
+from workers.errors import EdgewiseError, KeysUnavailableError, StorageUnavailableError
+from workers.providers.base_url_allow import users_allow
+from workers.providers.base_url_policy import BaseUrlPolicy
+from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
-from workers.storage.database import open_engine
+from workers.storage.config_events import withdraw_overdue
+from workers.storage.database import open_engine, writing
 from workers.storage.presence import announce
 from workers.storage.redis_client import connect_blocking
 from workers.storage.upgrade import upgrade_engine
@@ -41,7 +49,10 @@ def run_worker(settings: Settings) -> None:
         redis = stack.enter_context(contextlib.closing(connect_blocking(settings)))
         stack.callback(app.close)
         _migrate(engine)
-        add_tasks(app, engine, redis)
+        vault = Vault(keys_folder(settings.home_path), os.environ)
+        _look_after_secrets(engine, vault)
+        check = stack.enter_context(EndpointCheck.open(BaseUrlPolicy(users_allow(settings))))
+        add_tasks(app, engine, redis, vault, check)
         stack.enter_context(_announced(settings))
         _consume(app)
 
@@ -54,6 +65,21 @@ def _migrate(engine: Engine) -> None:
         except StorageUnavailableError as error:
             log.warning("the database is not there yet", error=str(error))
             time.sleep(RETRY_S)
+
+
+def _look_after_secrets(engine: Engine, vault: Vault) -> None:
+    """Drop sealed keys that nobody waits for, and say at once where keys cannot be stored."""
+    now = datetime.now(UTC)
+    try:
+        with writing(engine) as connection:
+            withdraw_overdue(connection, now)
+        with writing(engine) as connection:
+            vault.key_to_write_under(connection, now)
+    except KeysUnavailableError as error:
+        log.error("LLM keys cannot be stored", reason=str(error))  # noqa: TRY400  # the message is the whole story
+    except (StorageUnavailableError, IntegrityError) as error:
+        # Another worker was first, or the first event finds out.
+        log.warning("secrets were not looked after", error=type(error).__name__)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -14,17 +14,29 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
-from schemas.agent import Agent, AgentCreate
+from schemas.agent import (
+    Agent,
+    AgentCreate,
+    AgentFields,
+    AgentUpdate,
+    ChangedFields,
+    LlmEntry,
+    LlmView,
+)
 from schemas.config_event import (
     CONFIG_QUEUE,
     CONFIG_TASK,
+    AgentChange,
+    AgentDelete,
     AgentUpsert,
+    Change,
     ConfigResult,
     ConfigTask,
     result_key,
 )
 from schemas.ids import new_id
 from workers.gateway.rest_errors import ApiError, unavailable
+from workers.gateway.sealer import Sealer
 from workers.storage.agent_rows import find_agent
 from workers.storage.config_events import add_event, find_event, settle_event
 from workers.storage.database import writing
@@ -32,6 +44,7 @@ from workers.storage.database import writing
 WAIT_S: Final = 5.0
 """How long a call waits for its event, in seconds; the event is not applied after that."""
 PUBLISHERS: Final = 4
+_REFUSALS: Final = {"agent_not_found": 404, "validation_error": 422}
 
 log = structlog.get_logger(__name__)
 
@@ -40,8 +53,14 @@ class AgentChanges:
     """Makes config events and waits for what becomes of them."""
 
     def __init__(
-        self, engine: Engine, redis: "Redis", celery: Celery, publishers: ThreadPoolExecutor
+        self,
+        engine: Engine,
+        redis: "Redis",
+        celery: Celery,
+        sealer: Sealer,
+        publishers: ThreadPoolExecutor,
     ) -> None:
+        self._sealer = sealer
         self._engine = engine
         self._redis = redis
         self._celery = celery
@@ -50,11 +69,13 @@ class AgentChanges:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, engine: Engine, redis: "Redis", celery: Celery) -> Iterator["AgentChanges"]:
+    def open(
+        cls, engine: Engine, redis: "Redis", celery: Celery, sealer: Sealer
+    ) -> Iterator["AgentChanges"]:
         """Open it with threads of its own to publish on; they end with it."""
         publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publish-config")
         try:
-            yield cls(engine, redis, celery, publishers)
+            yield cls(engine, redis, celery, sealer, publishers)
         finally:
             publishers.shutdown(wait=False, cancel_futures=True)
 
@@ -69,20 +90,47 @@ class AgentChanges:
         Raises ApiError: 4xx where the worker rejects it, 503 where it was not applied within
         5 s and so withdrawn; StorageUnavailableError where it could not even be written down.
         """
-        change = AgentUpsert(agent_id=new_id("agent"), account=account, agent=agent)
-        return await self._settle(change)
+        agent_id = new_id("agent")
+        fields = {name: getattr(agent, name) for name in AgentFields.model_fields}
+        change = AgentUpsert(
+            agent_id=agent_id, account=account, agent=AgentFields(**fields), llm=_views(agent.llm)
+        )
+        return await self._settle_to_agent(change, agent.llm)
 
-    async def _settle(self, change: AgentUpsert) -> Agent:
+    async def update(self, account: str, agent_id: str, update: AgentUpdate) -> Agent:
+        """Replace fields of an agent and return its record; raises as `create` does."""
+        change = AgentChange(
+            agent_id=agent_id,
+            account=account,
+            changes=ChangedFields(**update.given()),
+            llm=None if update.llm is None else _views(update.llm),
+        )
+        return await self._settle_to_agent(change, update.llm or ())
+
+    async def delete(self, account: str, agent_id: str) -> None:
+        """Remove an agent and its keys; raises as `create` does."""
+        await self._settle(AgentDelete(agent_id=agent_id, account=account), ())
+
+    async def _settle_to_agent(self, change: Change, entries: Sequence[LlmEntry]) -> Agent:
+        sealed = await asyncio.to_thread(
+            self._sealer.seal, change.account, change.agent_id, entries
+        )
+        result = await self._settle(change, sealed)
+        if result.record is None:
+            raise ApiError(404, "agent_not_found", "the agent was deleted meanwhile", "agent_id")
+        return result.record
+
+    async def _settle(self, change: Change, sealed: tuple[str, ...]) -> ConfigResult:
         event_id, accepted_at = new_id("event"), datetime.now(UTC)
         expires_at = accepted_at + timedelta(seconds=WAIT_S)
-        await asyncio.to_thread(self._add, event_id, change, accepted_at, expires_at)
+        await asyncio.to_thread(self._add, event_id, change, sealed, accepted_at, expires_at)
         result = await self._result(event_id)
         if result is None:
             result = await asyncio.to_thread(self._withdraw, event_id)
-        if result.status == "applied" and result.record is not None:
-            return result.record
+        if result.status == "applied":
+            return result
         if result.status == "rejected":
-            raise ApiError(422, "invalid_request", result.message or "the change was refused")
+            raise _refusal(result)
         log.warning("config event was not applied in time", event_id=event_id)
         raise unavailable("the change could not be made in time, so nothing was changed")
 
@@ -119,10 +167,22 @@ class AgentChanges:
         )
 
     def _add(
-        self, event_id: str, change: AgentUpsert, accepted_at: datetime, expires_at: datetime
+        self,
+        event_id: str,
+        change: Change,
+        sealed: tuple[str, ...],
+        accepted_at: datetime,
+        expires_at: datetime,
     ) -> None:
         with writing(self._engine) as connection:
-            add_event(connection, event_id, change, accepted_at=accepted_at, expires_at=expires_at)
+            add_event(
+                connection,
+                event_id,
+                change,
+                accepted_at=accepted_at,
+                expires_at=expires_at,
+                sealed=sealed,
+            )
 
     def _withdraw(self, event_id: str) -> ConfigResult:
         """Take an event back; where a worker was first, return what it made of it."""
@@ -138,3 +198,16 @@ class AgentChanges:
             message=event.message,
             record=stored.agent if stored else None,
         )
+
+
+def _views(entries: Sequence[LlmEntry]) -> tuple[LlmView, ...]:
+    return tuple(LlmView(base_url=entry.base_url, model=entry.model) for entry in entries)
+
+
+def _refusal(result: ConfigResult) -> ApiError:
+    message = result.message or "the change was refused"
+    if result.code == "unavailable":
+        return unavailable(message)
+    code = result.code or "invalid_request"
+    shown = f"{result.param}: {message}" if code == "validation_error" else message
+    return ApiError(_REFUSALS.get(code, 422), code, shown, param=result.param)

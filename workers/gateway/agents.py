@@ -3,11 +3,11 @@
 import base64
 import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from schemas.agent import VOICES, Agent, AgentCreate, LlmView
+from schemas.agent import VOICES, Agent, AgentCreate, AgentUpdate, LlmView
 from schemas.closed import Closed
 from schemas.error import ErrorBody
 from schemas.ids import AgentId, is_id
@@ -17,6 +17,10 @@ from workers.gateway.rest_errors import ApiError
 from workers.storage.agent_rows import Position, position_of
 
 _CURSOR = re.compile(r"([0-9]{1,17})\.(agent_[0-9a-f]{32})")
+
+_NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {
+    404: {"model": ErrorBody, "description": "There is no such agent."}
+}
 
 Account = Annotated[str, Depends(require_account)]
 
@@ -108,12 +112,30 @@ async def list_agents(
     )
 
 
-@router.get(
-    "/agents/{agent_id}",
-    responses={404: {"model": ErrorBody, "description": "There is no such agent."}},
-)
+@router.get("/agents/{agent_id}", responses=_NOT_FOUND)
 async def get_agent(agent_id: str, account: Account, held: Held) -> Agent:
     """Return the record of an agent."""
+    return await _find(held, account, agent_id)
+
+
+@router.put("/agents/{agent_id}", responses=_NOT_FOUND)
+async def update_agent(agent_id: str, update: AgentUpdate, account: Account, held: Held) -> Agent:
+    """Replace the fields that are sent, each whole, and return the record.
+
+    Sessions that are under way use it from their next turn on.
+    """
+    await _find(held, account, agent_id)
+    return await held.changes.update(account, agent_id, update)
+
+
+@router.delete("/agents/{agent_id}", status_code=204, responses=_NOT_FOUND)
+async def delete_agent(agent_id: str, account: Account, held: Held) -> None:
+    """Remove an agent and its keys."""
+    await _find(held, account, agent_id)
+    await held.changes.delete(account, agent_id)
+
+
+async def _find(held: Resources, account: str, agent_id: str) -> Agent:
     agent = await held.agents.get(agent_id, account) if is_id("agent", agent_id) else None
     if agent is None:
         raise ApiError(404, "agent_not_found", "there is no such agent", param="agent_id")

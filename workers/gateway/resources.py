@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -13,6 +14,10 @@ from sqlalchemy import Engine
 from workers.celery_app import make_celery
 from workers.errors import StorageUnavailableError
 from workers.gateway.agent_changes import AgentChanges
+from workers.gateway.sealer import Sealer
+from workers.providers.base_url_allow import users_allow
+from workers.providers.base_url_policy import BaseUrlPolicy
+from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
 from workers.storage.agents import AgentStore
 from workers.storage.database import open_engine
@@ -50,7 +55,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.callback(engine.dispose)
         celery = make_celery(settings, "gateway")
         stack.callback(celery.close)
-        changes = stack.enter_context(AgentChanges.open(engine, redis, celery))
+        changes = stack.enter_context(AgentChanges.open(engine, redis, celery, _sealer(settings)))
         migration = asyncio.create_task(_migrate(engine), name="migrate the database")
         stack.push_async_callback(_stop, migration)
         await asyncio.wait([migration], timeout=RETRY_S)
@@ -64,6 +69,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             celery=celery,
             changes=changes,
         )
+
+
+def _sealer(settings: Settings) -> Sealer:
+    policy = BaseUrlPolicy(users_allow(settings))
+    return Sealer(keys_folder(settings.home_path), os.environ, policy)
 
 
 async def _migrate(engine: Engine) -> None:

@@ -9,6 +9,9 @@ KEEP_S: Final = 24 * 3600
 FRESH_S: Final = 30
 """How long a copy is taken without a look into the database, in seconds."""
 
+GONE_S: Final = 60
+"""How long it is remembered that an agent was removed, in seconds."""
+
 STORE_COPY: Final = """
 local held = redis.call('HGET', KEYS[1], 'version')
 if held and tonumber(held) > tonumber(ARGV[1]) then return 0 end
@@ -27,6 +30,14 @@ def copy_key(agent_id: str) -> str:
 def copy_arguments(stored: StoredAgent) -> tuple[int, str, int]:
     """Return the arguments of `STORE_COPY` for this agent."""
     return stored.version, stored.model_dump_json(), KEEP_S
+
+
+def gone_arguments(stored: StoredAgent) -> tuple[int, str, int]:
+    """Return the arguments of `STORE_COPY` that replace the copy of an agent that was removed.
+
+    What they store is no copy, and newer than every copy that a slow reader may come with.
+    """
+    return stored.version + 1, "", GONE_S
 
 
 def read_copy(body: bytes | None) -> StoredAgent | None:

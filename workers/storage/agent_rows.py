@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Row, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, delete, insert, select, tuple_, update
 
 from schemas.agent import Agent
 from schemas.closed import Closed
@@ -24,6 +24,18 @@ def find_agent(connection: Connection, agent_id: str) -> StoredAgent | None:
     """Return an agent, or None where there is none of this id."""
     row = connection.execute(select(agents).where(agents.c.id == agent_id)).one_or_none()
     return None if row is None else _stored(row)
+
+
+def find_agent_to_change(connection: Connection, agent_id: str) -> StoredAgent | None:
+    """As `find_agent`, and nobody else changes the agent until the transaction ends."""
+    query = select(agents).where(agents.c.id == agent_id).with_for_update()
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def remove_agent(connection: Connection, agent_id: str) -> None:
+    """Remove an agent."""
+    connection.execute(delete(agents).where(agents.c.id == agent_id))
 
 
 def put_agent(connection: Connection, account: str, agent: Agent) -> StoredAgent:

@@ -1,14 +1,17 @@
 """Config events in the database; who changes a status does it by compare-and-set.
 
-Each function works inside a transaction of its caller.
+Sealed keys that came with an event lie beside its body, and only until it is settled. Each
+function works inside a transaction of its caller.
 """
 
+import json
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, insert, or_, select, tuple_, update
 
 from schemas.closed import Closed
-from schemas.config_event import AgentUpsert, Status
+from schemas.config_event import Change, Status, read_change
 from workers.storage.tables import config_events, from_microseconds, to_microseconds
 
 
@@ -16,7 +19,7 @@ class ConfigEvent(Closed):
     """A config event as it is stored."""
 
     id: str
-    change: AgentUpsert
+    change: Change
     status: Status
     message: str | None
     accepted_at: datetime
@@ -25,12 +28,16 @@ class ConfigEvent(Closed):
 def add_event(
     connection: Connection,
     event_id: str,
-    change: AgentUpsert,
+    change: Change,
     *,
     accepted_at: datetime,
     expires_at: datetime | None,
+    sealed: Sequence[str] = (),
 ) -> None:
-    """Store a pending event; past `expires_at` nobody applies it."""
+    """Store a pending event; past `expires_at` nobody applies it.
+
+    `sealed` are the keys of its LLM entries, in order.
+    """
     values = {
         "id": event_id,
         "account": change.account,
@@ -40,6 +47,7 @@ def add_event(
         "status": "pending",
         "accepted_at": to_microseconds(accepted_at),
         "expires_at": None if expires_at is None else to_microseconds(expires_at),
+        "sealed": json.dumps(list(sealed)) if sealed else None,
     }
     connection.execute(insert(config_events).values(**values))
 
@@ -55,7 +63,8 @@ def settle_event(
     """Turn a pending event into `status`; False where another was first, or its time is up.
 
     The row stays locked until the caller's transaction ends. An event is withdrawn however
-    late it is.
+    late it is. Sealed keys go with the settling, but for an event that is being applied:
+    `take_sealed` takes them from there.
     """
     change = update(config_events).where(
         config_events.c.id == event_id, config_events.c.status == "pending"
@@ -63,10 +72,48 @@ def settle_event(
     if status != "withdrawn":
         expires_at = config_events.c.expires_at
         change = change.where(or_(expires_at.is_(None), expires_at > to_microseconds(now)))
-    result = connection.execute(
-        change.values(status=status, message=message, settled_at=to_microseconds(now))
+    values = {"status": status, "message": message, "settled_at": to_microseconds(now)}
+    if status != "applied":
+        values["sealed"] = None
+    return connection.execute(change.values(**values)).rowcount == 1
+
+
+def take_sealed(connection: Connection, event_id: str) -> tuple[str, ...]:
+    """Return the sealed keys of an event and remove them from it."""
+    this = config_events.c.id == event_id
+    held = connection.execute(select(config_events.c.sealed).where(this)).scalar()
+    if held is None:
+        return ()
+    connection.execute(update(config_events).where(this).values(sealed=None))
+    return tuple(json.loads(held))
+
+
+def withdraw_overdue(connection: Connection, now: datetime) -> int:
+    """Withdraw every event whose time is up and return how many there were."""
+    overdue = update(config_events).where(
+        config_events.c.status == "pending", config_events.c.expires_at <= to_microseconds(now)
     )
-    return result.rowcount == 1
+    values = {"status": "withdrawn", "sealed": None, "settled_at": to_microseconds(now)}
+    return connection.execute(overdue.values(**values)).rowcount
+
+
+def pending_before(connection: Connection, event_id: str) -> list[str]:
+    """Return the pending events of the same agent that were accepted before this one, in order."""
+    columns = (config_events.c.agent_id, config_events.c.accepted_at)
+    this = connection.execute(select(*columns).where(config_events.c.id == event_id)).one_or_none()
+    if this is None:
+        return []
+    position = tuple_(config_events.c.accepted_at, config_events.c.id)
+    query = (
+        select(config_events.c.id)
+        .where(
+            config_events.c.agent_id == this.agent_id,
+            config_events.c.status == "pending",
+            position < (this.accepted_at, event_id),
+        )
+        .order_by(config_events.c.accepted_at, config_events.c.id)
+    )
+    return [str(row[0]) for row in connection.execute(query)]
 
 
 def find_event(connection: Connection, event_id: str) -> ConfigEvent | None:
@@ -78,7 +125,7 @@ def find_event(connection: Connection, event_id: str) -> ConfigEvent | None:
         return None
     return ConfigEvent(
         id=row.id,
-        change=AgentUpsert.model_validate_json(row.body),
+        change=read_change(row.body),
         status=row.status,
         message=row.message,
         accepted_at=from_microseconds(row.accepted_at),

@@ -36,7 +36,9 @@ config_events: Final = Table(
     Column("accepted_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("settled_at", BigInteger),
+    Column("sealed", Text),
     Index("config_events_by_status", "status", "accepted_at"),
+    Index("config_events_by_agent", "agent_id", "status", "accepted_at"),
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

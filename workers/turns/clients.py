@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from schemas.agent import VOICES
 from workers.errors import ConfigurationError, SynthesisError, TranscriptionError
-from workers.providers.base_url_allow import operators_allow
+from workers.providers.base_url_allow import operators_allow, users_allow
 from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
 from workers.providers.engine_pool import EngineGoneError, EnginePool
 from workers.providers.espeak_tts import MODULE as ESPEAK
@@ -21,7 +21,8 @@ from workers.storage.history import History
 from workers.storage.redis_client import connect
 from workers.storage.turn_streams import TurnStreams
 from workers.turns.hearing import Hearing
-from workers.turns.ports import Chat, SpeechToText, TextToSpeech
+from workers.turns.models import EntryReader, Models
+from workers.turns.ports import SpeechToText, TextToSpeech
 from workers.turns.voicing import opus_packets
 
 
@@ -34,7 +35,7 @@ class Clients:
     history: History
     agents: AgentStore
     stt: SpeechToText
-    chat: Chat
+    models: Models
     tts: TextToSpeech
 
 
@@ -55,6 +56,9 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
         http = await stack.enter_async_context(
             open_client(budget, 2 * settings.turn_slots, operators_allow(settings))
         )
+        users_http = await stack.enter_async_context(
+            open_client(budget, 2 * settings.turn_slots, users_allow(settings))
+        )
         stt = await _open_stt(settings, stack)
         tts = EspeakTts(await _open_pool(ESPEAK, settings.tts_processes, stack))
         try:
@@ -67,7 +71,12 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
             history=History(redis),
             agents=AgentStore(engine, redis),
             stt=stt,
-            chat=OpenAiChat(http, managed_endpoint(settings), budget),
+            models=Models(
+                OpenAiChat(http, managed_endpoint(settings), budget),
+                users_http,
+                budget,
+                EntryReader.of(engine, settings),
+            ),
             tts=tts,
         )
 

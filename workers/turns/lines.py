@@ -7,10 +7,12 @@ _REFUSED: Final = "Sorry, the language model refused my request."
 _BUSY: Final = "Sorry, the language model is busy. Please try again in a moment."
 _NONSENSE: Final = "Sorry, the language model did not give a usable answer."
 _SLOW: Final = "Sorry, the language model takes too long."
+_NO_KEY: Final = "Sorry, the key of my language model is not available."
 NOT_UNDERSTOOD: Final = "Sorry, I could not make out what you said."
 _BROKEN_OFF: Final = "Sorry, the rest of my answer was lost."
 
 _LINES: Final = {
+    "credentials_unavailable": _NO_KEY,
     "timeout_connect": _UNREACHABLE,
     "disconnected": _UNREACHABLE,
     "tls": _UNREACHABLE,

@@ -82,14 +82,15 @@ async def _take_up(task: TurnTask, clients: Clients, queue_ms: float) -> None:
         greeting=_greeting(task, agent),
         spoken=spoken,
     )
+    chat = clients.models.of(agent)
     ports = Ports(
         stt=clients.stt,
-        chat=clients.chat,
+        chat=chat,
         tts=clients.tts,
         conversation=SessionConversation(clients.history, task.session_id),
         reply=reply,
     )
-    timeline = Timeline(time.monotonic, queue_ms, clients.chat.model)
+    timeline = Timeline(time.monotonic, queue_ms, chat.model)
     pace = Pace(max_utterance_s=clients.settings.max_utterance_s)
     utterance = clients.streams.read_input(task.turn_id, wait_ms=INPUT_WAIT_MS)
     status = await run_turn(turn, utterance, ports, timeline, pace)

@@ -139,7 +139,7 @@ async def test_an_invalid_body_is_named_field_by_field_and_never_echoed(
     body = agent(
         name="",
         voice={"voice_id": PLANTED},
-        llm=[{"base_url": "https://x", "model": "m", "api_key": PLANTED}],
+        llm=[{"base_url": "https://x", "api_key": f"{PLANTED} {PLANTED}", PLANTED: PLANTED}],
         input={"turn_detection": {"vad_threshold": PLANTED}},
         greeting=[PLANTED],
     )
@@ -151,20 +151,46 @@ async def test_an_invalid_body_is_named_field_by_field_and_never_echoed(
     assert params == {
         "name",
         "voice",
-        "llm",
+        "llm.0.model",
+        "llm.0.api_key",
+        "llm.0.…",
         "input.turn_detection.vad_threshold",
         "greeting",
         "…",
     }
 
 
-async def test_an_llm_entry_is_refused_in_plain_words(client: AsyncClient) -> None:
-    answer = await client.post("/agents", json=agent(llm=[{"base_url": "https://x"}]))
-    (error,) = answer.json()["errors"]
-    assert error == {
-        "message": "LLM entries are not supported yet: send [] for the managed model",
-        "param": "llm",
-    }
+ENTRY = {"base_url": "https://llm.example.com/v1", "model": "m", "api_key": PLANTED}
+
+
+@pytest.mark.parametrize(
+    ("llm", "param"),
+    [
+        ([ENTRY, ENTRY], "llm"),
+        ([{**ENTRY, "apiKey": PLANTED}], "llm.0.…"),
+        ([{**ENTRY, "region": PLANTED}], "llm.0.region"),
+        ([{**ENTRY, "api_key": ""}], "llm.0.api_key"),
+        ([{**ENTRY, "api_key": f"{PLANTED}\r\nX: y"}], "llm.0.api_key"),
+        ([{**ENTRY, "api_key": f"{PLANTED}é"}], "llm.0.api_key"),
+        ([{**ENTRY, "api_key": [PLANTED]}], "llm.0.api_key"),
+        ([{**ENTRY, "base_url": ""}], "llm.0.base_url"),
+        ([{**ENTRY, "model": [PLANTED]}], "llm.0.model"),
+        ([PLANTED], "llm.0"),
+        (PLANTED, "llm"),
+        ({"0": ENTRY}, "llm"),
+    ],
+)
+async def test_an_llm_entry_is_refused_by_field_and_its_key_never_echoed(
+    client: AsyncClient, llm: object, param: str
+) -> None:
+    answer = await client.post("/agents", json=agent(llm=llm))
+    assert answer.status_code == 422
+    assert answer.json()["param"] == param
+    assert PLANTED not in answer.text
+
+
+async def test_one_llm_entry_is_taken(client: AsyncClient) -> None:
+    assert (await client.post("/agents", json=agent(llm=[ENTRY]))).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+"""From the gateway's seal to the stored envelope: the only place where both are open."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from pydantic import SecretStr
+from sqlalchemy import Connection
+
+from workers.errors import CredentialsUnavailableError, KeysUnavailableError
+from workers.secrets.binding import Binding
+from workers.secrets.envelope import encrypt
+from workers.secrets.key_ring import KeyEncryptionKey, KeyRingReader, read_key_ring
+from workers.secrets.unsealing import read_private_key, unseal
+from workers.storage.secret_keys import current_key, make_current
+
+
+class Vault:
+    """Opens sealed keys and encrypts them under the current key; reads key files when needed."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._read_private = partial(read_private_key, folder, environment)
+        self._private: X25519PrivateKey | None = None
+        self.keys = KeyRingReader(partial(read_key_ring, folder, environment))
+
+    def to_envelope(self, key: KeyEncryptionKey, sealed: str, binding: Binding) -> bytes:
+        """Return a sealed value in its stored form.
+
+        Raises CredentialsUnavailableError, or KeysUnavailableError where the private key is lost.
+        """
+        return encrypt(key, self._open(sealed, binding), binding)
+
+    def _open(self, sealed: str, binding: Binding) -> SecretStr:
+        if self._private is not None:
+            try:
+                return unseal(self._private, sealed, binding)
+            except CredentialsUnavailableError:
+                pass  # the pair may have been made anew since it was read
+        self._private = self._read_private()
+        return unseal(self._private, sealed, binding)
+
+    def key_to_write_under(self, connection: Connection, now: datetime) -> KeyEncryptionKey:
+        """Return the current key; the newest one becomes it where the database knows none yet.
+
+        Raises KeysUnavailableError where it is lost, or the keys here are those of another system.
+        """
+        current = current_key(connection)
+        if current is None:
+            newest = self.keys.ring().newest
+            make_current(connection, newest.id, now)
+            return newest
+        try:
+            return self.keys.find(current)
+        except CredentialsUnavailableError as error:
+            raise KeysUnavailableError(
+                f"the current key {current} cannot be used, so no LLM key is stored: {error}; "
+                "restore it from a backup. If it is lost for good, "
+                "`edgewise secrets init --despite-loss`"
+            ) from None

@@ -1,0 +1,53 @@
+"""Closing the keys of LLM entries before anything is written down."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from schemas.agent import LlmEntry
+from workers.errors import BlockedAddressError, InvalidBaseUrlError, KeysUnavailableError
+from workers.gateway.rest_errors import ApiError, unavailable
+from workers.providers.base_url_policy import BaseUrlPolicy
+from workers.secrets.binding import Binding
+from workers.secrets.sealing import read_public_key, seal
+
+log = structlog.get_logger(__name__)
+
+
+class Sealer:
+    """Seals with the public key of this system; it has nothing to open with."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], policy: BaseUrlPolicy) -> None:
+        self._folder = folder
+        self._environment = environment
+        self._policy = policy
+
+    def seal(self, account: str, agent_id: str, entries: Sequence[LlmEntry]) -> tuple[str, ...]:
+        """Return the sealed keys of these entries, in order, each for its place alone.
+
+        Raises ApiError: 422 for a `base_url` that no name look-up could save, 503 where there is
+        no key to seal with. The key is read each time: it may be made while the gateway runs.
+        """
+        if not entries:
+            return ()
+        for number, entry in enumerate(entries):
+            self._judge(number, entry.base_url)
+        try:
+            key = read_public_key(self._folder, self._environment)
+        except KeysUnavailableError as error:
+            log.error("LLM keys cannot be sealed", reason=str(error))  # noqa: TRY400  # frames of a traceback hold the key
+            message = "keys cannot be stored at the moment, so nothing was changed"
+            raise unavailable(message) from None
+        return tuple(
+            seal(key, entry.api_key, Binding(account, agent_id, number, entry.base_url))
+            for number, entry in enumerate(entries)
+        )
+
+    def _judge(self, number: int, base_url: str) -> None:
+        try:
+            self._policy.judge_text(base_url)
+        except (InvalidBaseUrlError, BlockedAddressError) as error:
+            param = f"llm.{number}.base_url"
+            message = f"{param}: {error}"
+            raise ApiError(422, "validation_error", message, param=param) from None

@@ -1,0 +1,105 @@
+"""`edgewise secrets`: the keys under which LLM keys are stored."""
+# ruff: noqa: PLC0415  # a command loads what it needs when it runs
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workers.console import FAILED, database, plain_errors, read_settings, write_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from workers.secrets.key_ring import KeyRingReader
+
+secrets = typer.Typer(
+    help="Make, list and change the keys under which LLM keys are stored; see docs/keys.md.",
+    no_args_is_help=True,
+)
+
+
+@secrets.command()
+def init(
+    *,
+    despite_loss: Annotated[
+        bool,
+        typer.Option(
+            "--despite-loss",
+            help="Go on with another key although the current one is lost for good.",
+        ),
+    ] = False,
+) -> None:
+    """Make the keys that a new home lacks; `edgewise up` does it at its first start."""
+    from workers.secrets.key_ring import KEYS_VARIABLE, make_key, read_key_ring
+    from workers.secrets.make_keys import make_missing_keys
+    from workers.secrets.rotation import adopt_key
+
+    folder = _folder()
+    with plain_errors():
+        for made in make_missing_keys(folder, os.environ):
+            typer.echo(f"made: {made}")
+        if despite_loss and not os.environ.get(KEYS_VARIABLE) and not list(folder.glob("*.key")):
+            typer.echo(f"made: key {make_key(folder).id}")
+        read_key_ring(folder, os.environ)
+    with database() as engine:
+        current = adopt_key(engine, _keys(), despite_loss=despite_loss)
+    typer.echo(f"current key: {current}")
+
+
+@secrets.command("list")
+def list_all() -> None:
+    """List every key: whether it is here, and how many LLM keys are stored under it."""
+    from workers.errors import KeysUnavailableError
+    from workers.secrets.rotation import list_keys
+
+    try:
+        here = list(_keys().ring().keys)
+    except KeysUnavailableError as error:
+        typer.echo(f"edgewise: {error}", err=True)
+        here = []
+    with database() as engine:
+        uses = list_keys(engine, here)
+    rows = [
+        (
+            use.id,
+            "current" if use.is_current else "older" if use.is_known else "not used yet",
+            "here" if use.is_here else "LOST" if use.entries or use.is_current else "gone",
+            str(use.entries),
+        )
+        for use in uses
+    ]
+    write_table(("KEY", "STATE", "FILE", "LLM KEYS"), rows)
+    if any(not use.is_here and (use.entries or use.is_current) for use in uses):
+        raise typer.Exit(FAILED)
+
+
+@secrets.command()
+def rotate() -> None:
+    """Move every stored LLM key to a new key; may be broken off and run again at any time."""
+    from workers.secrets.key_ring import KEYS_VARIABLE
+    from workers.secrets.rotation import rotate as run
+
+    folder = None if os.environ.get(KEYS_VARIABLE) else _folder()
+    with database() as engine:
+        done = run(engine, _keys(), folder, lambda count: typer.echo(f"{count} moved", err=True))
+    typer.echo(f"current key: {done.key_id}")
+    typer.echo(f"moved: {done.moved}")
+    for agent_id, entry in done.lost:
+        typer.echo(f"cannot be opened, set it anew: {agent_id} llm.{entry}", err=True)
+    if done.lost:
+        raise typer.Exit(FAILED)
+
+
+def _folder() -> "Path":
+    from workers.secrets.key_files import keys_folder
+
+    return keys_folder(read_settings().home_path)
+
+
+def _keys() -> "KeyRingReader":
+    from functools import partial
+
+    from workers.secrets.key_ring import KeyRingReader, read_key_ring
+
+    return KeyRingReader(partial(read_key_ring, _folder(), os.environ))

@@ -1,0 +1,79 @@
+"""LLM entries in the database, each with its encrypted key; inside a transaction of the caller."""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
+
+from schemas.closed import Closed
+from workers.storage.secret_tables import llm_entries
+
+Place = tuple[str, int]
+"""Agent and index of an entry."""
+
+
+class StoredEntry(Closed):
+    """An LLM entry as it is stored."""
+
+    agent_id: str
+    entry: int
+    account: str
+    base_url: str
+    model: str
+    key_id: str
+    """Which key-encryption key its own key is under."""
+    api_key: bytes = Field(repr=False)
+    """In its envelope."""
+
+
+def replace_entries(
+    connection: Connection, agent_id: str, entries: Sequence[StoredEntry] = ()
+) -> None:
+    """Store the entries of an agent in place of those it had."""
+    connection.execute(delete(llm_entries).where(llm_entries.c.agent_id == agent_id))
+    if entries:
+        connection.execute(insert(llm_entries), [entry.model_dump() for entry in entries])
+
+
+def entries_of(connection: Connection, agent_id: str) -> list[StoredEntry]:
+    """Return the entries of an agent, in order."""
+    query = select(llm_entries).where(llm_entries.c.agent_id == agent_id)
+    return [_stored(row) for row in connection.execute(query.order_by(llm_entries.c.entry))]
+
+
+def entries_under_other_keys(
+    connection: Connection, key_id: str, limit: int, after: Place
+) -> list[StoredEntry]:
+    """Return up to `limit` entries that are not under this key, from behind `after` on."""
+    place = tuple_(llm_entries.c.agent_id, llm_entries.c.entry)
+    query = (
+        select(llm_entries)
+        .where(llm_entries.c.key_id != key_id, place > after)
+        .order_by(llm_entries.c.agent_id, llm_entries.c.entry)
+        .limit(limit)
+    )
+    return [_stored(row) for row in connection.execute(query)]
+
+
+def move_entry(connection: Connection, held: StoredEntry, key_id: str, api_key: bytes) -> bool:
+    """Put an entry's key under another one; False where it was changed or removed meanwhile."""
+    result = connection.execute(
+        update(llm_entries)
+        .where(
+            llm_entries.c.agent_id == held.agent_id,
+            llm_entries.c.entry == held.entry,
+            llm_entries.c.api_key == held.api_key,
+        )
+        .values(key_id=key_id, api_key=api_key)
+    )
+    return result.rowcount == 1
+
+
+def count_by_key(connection: Connection) -> dict[str, int]:
+    """Return how many entries are under each key."""
+    query = select(llm_entries.c.key_id, func.count()).group_by(llm_entries.c.key_id)
+    return {str(row[0]): int(row[1]) for row in connection.execute(query)}
+
+
+def _stored(row: Row[Sequence[object]]) -> StoredEntry:
+    return StoredEntry.model_validate(dict(row._mapping))  # noqa: SLF001  # SQLAlchemy's documented name for it

@@ -1,0 +1,28 @@
+"""The tables of LLM entries with their encrypted keys, and of the keys that encrypt those."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text
+
+from workers.storage.tables import metadata
+
+llm_entries: Final = Table(
+    "llm_entries",
+    metadata,
+    Column("agent_id", String(64), primary_key=True),
+    Column("entry", Integer, primary_key=True),
+    Column("account", String(64), nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("key_id", String(16), nullable=False),
+    Column("api_key", LargeBinary, nullable=False),
+    Index("llm_entries_by_key", "key_id", "agent_id", "entry"),
+)
+
+secret_keys: Final = Table(
+    "secret_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("is_current", Boolean, nullable=False),
+    Column("known_since", BigInteger, nullable=False),
+)
