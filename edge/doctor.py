@@ -13,7 +13,7 @@ from edge.errors import DeviceError
 from edge.media.opus import OpusDecoder, OpusEncoder
 from edge.settings import REPLY_RATE, DeviceSettings
 from edge.sound import Format, as_sound_error, find_format, load_portaudio
-from edge.whip import refusal
+from edge.whip import SDP, refusal
 from schemas.audio import CHUNK_SAMPLES, SPEECH_RATE
 
 State = Literal["ok", "warning", "failed"]
@@ -130,9 +130,13 @@ def _server(settings: DeviceSettings) -> list[Finding]:
     with httpx.Client(timeout=ANSWER_S, trust_env=False) as http:
         try:
             alive = http.get(f"{settings.server.rstrip('/')}/healthz")
-            agent = http.get(
-                f"{settings.server.rstrip('/')}/v1/agents/{settings.agent}",
-                headers={"Authorization": f"Bearer {settings.api_key.get_secret_value()}"},
+            # An empty offer opens nothing, and asks for no more of the key than a session does.
+            agent = http.post(
+                settings.sessions_url,
+                headers={
+                    "Authorization": f"Bearer {settings.api_key.get_secret_value()}",
+                    "Content-Type": SDP,
+                },
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return [
@@ -145,7 +149,7 @@ def _server(settings: DeviceSettings) -> list[Finding]:
             ]
     state: State = "ok" if alive.status_code == httpx.codes.OK else "warning"
     findings = [Finding("server", state, f"{settings.server}: HTTP {alive.status_code}")]
-    if agent.status_code == httpx.codes.OK:
+    if agent.status_code == httpx.codes.BAD_REQUEST:  # the offer's fault alone
         findings.append(Finding("key and agent", "ok", settings.agent))
     else:
         findings.append(Finding("key and agent", "failed", str(refusal(agent, settings))))

@@ -79,8 +79,8 @@ def refusal(response: httpx.Response, settings: DeviceSettings) -> DeviceError:
     status = response.status_code
     if status in {401, 403}:
         return RefusedError(
-            f"{settings.server} does not accept the API key; "
-            "set EDGEWISE_API_KEY to the key that the server shows at its start.",
+            f"{settings.server} does not accept the API key ({message or status}); set "
+            "EDGEWISE_API_KEY to one with the scope `talk`, or the one that `edgewise up` shows.",
             server_code=code or "unauthorized",
         )
     if status == httpx.codes.NOT_FOUND and code != "not_found":

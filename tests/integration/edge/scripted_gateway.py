@@ -228,7 +228,7 @@ class ScriptedGateway:
         self, scope: dict[str, Any], headers: dict[str, str], body: str
     ) -> tuple[int, str, str, list[tuple[bytes, bytes]]]:
         path, method = scope["path"], scope["method"]
-        if path == "/healthz" or (method == "GET" and AGENT in path and _knows_key(headers)):
+        if path == "/healthz":
             return 200, "application/json", "{}", []
         if not _knows_key(headers):
             return self._error(401, "unauthorized")
@@ -237,9 +237,10 @@ class ScriptedGateway:
         if method == "DELETE":
             self.deleted.append(path)
             return 204, "text/plain", "", []
-        if self.script.status != 201:
-            return self._error(self.script.status, "unavailable")
         assert headers["content-type"] == "application/sdp"
+        if self.script.status != 201 or not body:
+            refusal = (self.script.status, "unavailable") if body else (400, "invalid_request")
+            return self._error(*refusal)
         return 201, "application/sdp", *await self._open(body)
 
     async def _open(self, offer: str) -> tuple[str, list[tuple[bytes, bytes]]]:

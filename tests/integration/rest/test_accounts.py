@@ -70,6 +70,17 @@ def test_a_key_configures_and_talks_for_its_own_account(
         assert ended.status_code == 204
 
 
+def test_an_empty_offer_asks_whether_a_key_may_talk_and_opens_nothing(
+    client: httpx.Client, keys: Keys, agent_id: str
+) -> None:
+    def asked(agent: str, key: MadeKey) -> httpx.Response:
+        return client.post(f"/v1/agents/{agent}/sessions", headers={**SDP, **key.headers})
+
+    assert_refused(asked(agent_id, keys.talk), 400, "invalid_request")
+    assert_refused(asked("agent_" + "0" * 32, keys.talk), 404, "agent_not_found")
+    assert_refused(asked(agent_id, keys.configure), 401, "unauthorized")
+
+
 def test_a_missing_scope_is_named(client: httpx.Client, keys: Keys, agent_id: str) -> None:
     for key, scope, answer in (
         (keys.talk, "configure", client.get("/v1/agents", headers=keys.talk.headers)),
