@@ -48,6 +48,7 @@ class ReceiveBuffer:
         self._capacity = max(max_ms // PACKET_MS, 1)
         self._mark: _Mark | None = None
         self._next_number = 0
+        self._last_ticks = 0
         self._held: dict[int, _Held] = {}
         self._ready: deque[Received] = deque()
         self.lost = 0
@@ -118,8 +119,10 @@ class ReceiveBuffer:
     def _release_in_order(self) -> None:
         while (held := self._held.pop(self._next_number, None)) is not None:
             self._next_number += 1
+            # A sender whose two counters disagree must not make time run back.
+            self._last_ticks = max(self._last_ticks, held.ticks)
             if held.payload:
-                self._ready.append(Received(held.payload, held.ticks))
+                self._ready.append(Received(held.payload, self._last_ticks))
         while len(self._ready) > self._capacity:
             self._ready.popleft()
             self.overrun += 1

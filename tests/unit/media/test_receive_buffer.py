@@ -287,3 +287,11 @@ def test_whatever_comes_in_the_buffer_stays_small_and_time_never_runs_back(
     rest = buffer.pop(now + 1)
     assert len(rest) <= 25
     assert buffer.next_deadline() is None
+
+
+def test_counters_that_disagree_do_not_make_time_run_back() -> None:
+    buffer = ReceiveBuffer()
+    for sequence, timestamp in [(0, 0), (0, 1), (2, 2), (1, 0)]:
+        buffer.push(sequence, timestamp, b"x", 0.0)
+    ticks = [received.ticks for received in buffer.pop(1.0)]
+    assert ticks == sorted(ticks)
