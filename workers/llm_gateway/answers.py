@@ -6,9 +6,8 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final, Self
 
-import httpx
-
 from workers.errors import ModelError
+from workers.llm_gateway.connections import Connections
 from workers.llm_gateway.models_file import Route
 from workers.llm_gateway.refusals import error_event, refusal_of
 from workers.llm_gateway.relay import Relay, Tokens, tokens_of
@@ -45,7 +44,7 @@ class LiveStream:
     @classmethod
     async def open(
         cls,
-        client: httpx.AsyncClient,
+        connections: Connections,
         route: Route,
         asked: Mapping[str, Any],
         headers: Mapping[str, str],
@@ -60,19 +59,19 @@ class LiveStream:
         try:
             with translated("timeout_first_token"):
                 async with asyncio.timeout(within_s):
-                    await stream._begin(client, route, body, headers)
+                    await stream._begin(connections, route, body, headers)
         except BaseException:
             await stream.aclose()
             raise
         return stream
 
     async def _begin(
-        self, client: httpx.AsyncClient, route: Route, body: bytes, headers: Mapping[str, str]
+        self, connections: Connections, route: Route, body: bytes, headers: Mapping[str, str]
     ) -> None:
         response = await self._stack.enter_async_context(
-            posting(client, route, body, headers, STREAM)
+            posting(connections, route, body, headers, STREAM)
         )
-        self._chunks = response.aiter_raw()
+        self._chunks = response.aiter_stream()
         while not self._relay.has_begun:
             chunk = await anext(self._chunks, None)
             self._held += self._relay.end() if chunk is None else self._relay.feed(chunk)
@@ -135,7 +134,7 @@ class Whole:
     @classmethod
     async def of_upstream(
         cls,
-        client: httpx.AsyncClient,
+        connections: Connections,
         route: Route,
         asked: Mapping[str, Any],
         headers: Mapping[str, str],
@@ -145,7 +144,7 @@ class Whole:
         with translated("timeout_total"):
             async with (
                 asyncio.timeout(route.upstream.total_s),
-                posting(client, route, body, headers, JSON) as response,
+                posting(connections, route, body, headers, JSON) as response,
             ):
                 raw, said = await read_whole(response)
         estimate = Tokens(len(body) // BYTES_PER_TOKEN, len(raw) // BYTES_PER_TOKEN, estimated=True)

@@ -99,7 +99,7 @@ class Completion:
             return LocalStream(self._reply())
         patience = route.upstream.first_token_s
         return await LiveStream.open(
-            self._held.client,
+            self._held.connections,
             route,
             self._body,
             self._headers,
@@ -109,7 +109,7 @@ class Completion:
     async def _whole_of(self, route: Route | None, _is_last: bool) -> Whole:  # noqa: FBT001  # see above
         if route is None:
             return Whole.of_reply(self._reply())
-        return await Whole.of_upstream(self._held.client, route, self._body, self._headers)
+        return await Whole.of_upstream(self._held.connections, route, self._body, self._headers)
 
     def _reply(self) -> Reply:
         return Reply(

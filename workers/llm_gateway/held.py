@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-import httpx
 from redis.asyncio import Redis
 
 from workers.errors import ConfigurationError
+from workers.llm_gateway.connections import Connections
 from workers.llm_gateway.limits import RateLimits
 from workers.llm_gateway.metrics import Metrics
 from workers.llm_gateway.models_in_force import ModelsInForce
-from workers.llm_gateway.upstream import open_client
 from workers.llm_gateway.usage import Usage
 from workers.settings import Settings
 from workers.storage.database import open_engine
@@ -30,7 +29,7 @@ class Held:
 
     keys: KeyRing
     models: ModelsInForce
-    client: httpx.AsyncClient
+    connections: Connections
     redis: "Redis | None"
     limits: RateLimits
     usage: Usage
@@ -54,7 +53,7 @@ async def open_held(settings: Settings, models: ModelsInForce, clock: Clock) -> 
         yield Held(
             keys=keys,
             models=models,
-            client=await stack.enter_async_context(open_client()),
+            connections=await stack.enter_async_context(Connections()),
             redis=redis,
             limits=RateLimits(redis),
             usage=await stack.enter_async_context(Usage.open(redis)),

@@ -8,22 +8,23 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
-import httpx
+import httpcore
 
 from workers.errors import ModelError
+from workers.llm_gateway.connections import Connections, TooManyConnectionsError
 from workers.llm_gateway.models_file import Route
 from workers.llm_gateway.relay import MAX_STREAM_BYTES, in_band
 from workers.providers.chat_stream import status_error
 
-CONNECT_S: Final = 2.0
-"""How long to wait for a connection to an upstream, in seconds."""
-CONNECTIONS: Final = 1_000
-WARM_S: Final = 30.0
 LONGEST_WAIT_S: Final = 3_600
 PASSED_ON: Final = ("x-edgewise-session-id", "x-edgewise-turn-id", "x-edgewise-attempt")
 """Headers of the caller that an upstream gets to see."""
+
+
+_BROKEN: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError)
 
 
 class UpstreamError(ModelError):
@@ -34,20 +35,6 @@ class UpstreamError(ModelError):
             error.failure, str(error), retryable=error.can_retry, status_code=error.status_code
         )
         self.retry_after = retry_after
-
-
-def open_client() -> httpx.AsyncClient:
-    """Make the HTTP client for all upstreams; our own deadlines bound every wait for bytes."""
-    return httpx.AsyncClient(
-        trust_env=False,
-        follow_redirects=False,
-        timeout=httpx.Timeout(None, connect=CONNECT_S, pool=CONNECT_S),
-        limits=httpx.Limits(
-            max_connections=CONNECTIONS,
-            max_keepalive_connections=CONNECTIONS,
-            keepalive_expiry=WARM_S,
-        ),
-    )
 
 
 def body_for(route: Route, asked: Mapping[str, Any]) -> bytes:
@@ -61,23 +48,23 @@ def body_for(route: Route, asked: Mapping[str, Any]) -> bytes:
 
 @contextlib.asynccontextmanager
 async def posting(
-    client: httpx.AsyncClient, route: Route, body: bytes, headers: Mapping[str, str], kind: str
-) -> AsyncIterator[httpx.Response]:
+    connections: Connections, route: Route, body: bytes, headers: Mapping[str, str], kind: str
+) -> AsyncIterator[httpcore.Response]:
     """Open a 200 answer of this content type, nothing of its body read yet; raises ModelError."""
     sent = {**headers, "Accept": kind, "Accept-Encoding": "identity"}
     sent["Content-Type"] = "application/json"
     if route.api_key is not None:
         sent["Authorization"] = f"Bearer {route.api_key.get_secret_value()}"
     url = f"{route.upstream.base_url.rstrip('/')}/chat/completions"
-    async with client.stream("POST", url, content=body, headers=sent) as response:
+    async with connections.post(url, body, sent) as response:
         _check(response, kind)
         yield response
 
 
-async def read_whole(response: httpx.Response) -> tuple[bytes, dict[str, Any]]:
+async def read_whole(response: httpcore.Response) -> tuple[bytes, dict[str, Any]]:
     """Return the bytes of a completion and what they say; raises ModelError."""
     raw = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.aiter_stream():
         raw += chunk
         if len(raw) > MAX_STREAM_BYTES:
             raise ModelError("too_large", "the answer is beyond 8 MB", retryable=False)
@@ -97,34 +84,34 @@ def translated(late: str) -> Iterator[None]:
     """Turn what httpx and the clock raise into ModelError; `late` is the class of a timeout."""
     try:
         yield
-    except httpx.ConnectTimeout:
+    except httpcore.ConnectTimeout:
         raise ModelError("timeout_connect", "it is not reached", retryable=True) from None
-    except httpx.PoolTimeout:
+    except TooManyConnectionsError:
         raise ModelError("busy", "too many requests are under way", retryable=True) from None
     except TimeoutError:
         raise ModelError(late, "it does not answer in time", retryable=True) from None
-    except httpx.ConnectError:
+    except httpcore.ConnectError:
         raise ModelError("disconnected", "no connection to it", retryable=True) from None
-    except (httpx.HTTPError, httpx.InvalidURL):
+    except _BROKEN:
         raise ModelError("disconnected", "the connection broke off", retryable=True) from None
 
 
 async def drain(chunks: AsyncIterator[bytes], within_s: float) -> None:
     """Read what is left of a finished answer, so that its connection can be used again."""
-    with contextlib.suppress(TimeoutError, httpx.HTTPError):
+    with contextlib.suppress(TimeoutError, *_BROKEN):
         async with asyncio.timeout(within_s):
             async for _ in chunks:
                 pass
 
 
-def _check(response: httpx.Response, kind: str) -> None:
-    if response.status_code != httpx.codes.OK:
-        after = _seconds(response.headers.get("retry-after"))
-        raise UpstreamError(status_error(response.status_code), after)
-    if response.headers.get("content-encoding", "identity").lower() != "identity":
+def _check(response: httpcore.Response, kind: str) -> None:
+    headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+    if response.status != HTTPStatus.OK:
+        after = _seconds(headers.get(b"retry-after"))
+        raise UpstreamError(status_error(response.status), after)
+    if headers.get(b"content-encoding", "identity").lower() != "identity":
         raise _bad_answer("the answer is compressed")
-    found = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if found != kind:
+    if headers.get(b"content-type", "").partition(";")[0].strip().lower() != kind:
         raise _bad_answer(f"the answer is not {kind}")
 
 
