@@ -14,7 +14,6 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
 
 from schemas.closed import Closed
 from schemas.ids import AgentId
@@ -150,22 +149,20 @@ class AgentCreate(AgentFields):
     """Empty: the managed model."""
 
 
+def _left_out() -> Any:
+    """Stand for a field that was not sent; never seen outside, for what was sent is noted."""
+    return None
+
+
 class ChangedFields(Closed):
     """Top-level fields to replace, each whole; one that is left out is kept."""
 
-    name: Name | SkipJsonSchema[None] = None
-    system_prompt: Prompt | SkipJsonSchema[None] = None
-    voice: Voice | SkipJsonSchema[None] = None
+    name: Name = Field(default_factory=_left_out)
+    system_prompt: Prompt = Field(default_factory=_left_out)
+    voice: Voice = Field(default_factory=_left_out)
     greeting: Greeting | None = None
-    input: Input | SkipJsonSchema[None] = None
-    output: Output | SkipJsonSchema[None] = None
-
-    @field_validator("name", "system_prompt", "voice", "input", "output", mode="before")
-    @classmethod
-    def _is_given(cls, value: object) -> object:
-        if value is None:
-            raise ValueError("may be left out, but not be null")
-        return value
+    input: Input = Field(default_factory=_left_out)
+    output: Output = Field(default_factory=_left_out)
 
     @model_serializer(mode="wrap")
     def _only_what_is_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -181,15 +178,13 @@ class ChangedFields(Closed):
 class AgentUpdate(ChangedFields):
     """The body of `PUT /v1/agents/{id}`."""
 
-    llm: Llm | SkipJsonSchema[None] = None
+    llm: Llm = Field(default_factory=_left_out)
     """A new list replaces the old one whole, keys included; empty: the managed model."""
 
-    @field_validator("llm", mode="before")
-    @classmethod
-    def _is_a_list(cls, value: object) -> object:
-        if value is None:
-            raise ValueError("may be left out, but not be null")
-        return value
+    @property
+    def entries(self) -> tuple[LlmEntry, ...] | None:
+        """The new list of models; None where there is none and the old one is kept."""
+        return self.llm if "llm" in self.model_fields_set else None
 
 
 class Agent(Closed):

@@ -41,6 +41,7 @@ def set_up_logs(settings: Settings, process: str) -> None:
         "celery.pool",
         "kombu",
         "alembic",
+        "sqlalchemy",  # at DEBUG it logs whole rows
     ):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(

@@ -1,7 +1,7 @@
 """What it means to apply a config event: once, whole, in order, or not at all."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -144,7 +144,8 @@ def build_agent(change: AgentUpsert, *, created_at: datetime, updated_at: dateti
 
 def changed_agent(held: Agent, change: AgentChange, *, updated_at: datetime) -> Agent:
     """Return the record with the fields that a change replaces."""
-    fields = {**change.changes.given(), "updated_at": max(updated_at, held.updated_at)}
+    later = max(updated_at, held.updated_at + timedelta(microseconds=1))  # clocks differ
+    fields = {**change.changes.given(), "updated_at": later}
     if change.llm is not None:
         fields["llm"] = change.llm
     return held.model_copy(update=fields)

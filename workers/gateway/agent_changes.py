@@ -38,7 +38,7 @@ from schemas.ids import new_id
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.gateway.sealer import Sealer
 from workers.storage.agent_rows import find_agent
-from workers.storage.config_events import add_event, find_event, settle_event
+from workers.storage.config_events import add_event, find_event, settle_event, take_turn
 from workers.storage.database import writing
 
 WAIT_S: Final = 5.0
@@ -99,13 +99,14 @@ class AgentChanges:
 
     async def update(self, account: str, agent_id: str, update: AgentUpdate) -> Agent:
         """Replace fields of an agent and return its record; raises as `create` does."""
+        entries = update.entries
         change = AgentChange(
             agent_id=agent_id,
             account=account,
             changes=ChangedFields(**update.given()),
-            llm=None if update.llm is None else _views(update.llm),
+            llm=None if entries is None else _views(entries),
         )
-        return await self._settle_to_agent(change, update.llm or ())
+        return await self._settle_to_agent(change, entries or ())
 
     async def delete(self, account: str, agent_id: str) -> None:
         """Remove an agent and its keys; raises as `create` does."""
@@ -121,9 +122,8 @@ class AgentChanges:
         return result.record
 
     async def _settle(self, change: Change, sealed: tuple[str, ...]) -> ConfigResult:
-        event_id, accepted_at = new_id("event"), datetime.now(UTC)
-        expires_at = accepted_at + timedelta(seconds=WAIT_S)
-        await asyncio.to_thread(self._add, event_id, change, sealed, accepted_at, expires_at)
+        event_id = new_id("event")
+        await asyncio.to_thread(self._add, event_id, change, sealed)
         result = await self._result(event_id)
         if result is None:
             result = await asyncio.to_thread(self._withdraw, event_id)
@@ -166,21 +166,16 @@ class AgentChanges:
             ignore_result=True,
         )
 
-    def _add(
-        self,
-        event_id: str,
-        change: Change,
-        sealed: tuple[str, ...],
-        accepted_at: datetime,
-        expires_at: datetime,
-    ) -> None:
+    def _add(self, event_id: str, change: Change, sealed: tuple[str, ...]) -> None:
         with writing(self._engine) as connection:
+            take_turn(connection, change.agent_id)
+            accepted_at = datetime.now(UTC)
             add_event(
                 connection,
                 event_id,
                 change,
                 accepted_at=accepted_at,
-                expires_at=expires_at,
+                expires_at=accepted_at + timedelta(seconds=WAIT_S),
                 sealed=sealed,
             )
 

@@ -4,11 +4,12 @@ Sealed keys that came with an event lie beside its body, and only until it is se
 function works inside a transaction of its caller.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, insert, or_, select, text, tuple_, update
 
 from schemas.closed import Closed
 from schemas.config_event import Change, Status, read_change
@@ -23,6 +24,17 @@ class ConfigEvent(Closed):
     status: Status
     message: str | None
     accepted_at: datetime
+
+
+def take_turn(connection: Connection, agent_id: str) -> None:
+    """Wait until no other event of this agent is being added, and keep others waiting likewise.
+
+    Whoever takes the time of acceptance after that, in the same transaction, makes the order of
+    those times the order in which events can be seen. SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        key = int.from_bytes(hashlib.sha256(agent_id.encode()).digest()[:8], signed=True)
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
 def add_event(

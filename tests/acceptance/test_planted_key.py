@@ -1,0 +1,122 @@
+"""A planted key goes every way in and through every trouble, and is found nowhere afterwards."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+
+from tests.acceptance.model import Model
+from tests.acceptance.talking import talk
+from tests.servers.planted import found_in, found_under, planted
+from tests.servers.system import System, running_system, wait_for
+
+AGENT = {"name": "Ada", "system_prompt": "You are Ada.", "voice": {"voice_id": "ivy"}}
+
+
+def entry(url: str, name: str) -> dict[str, str]:
+    return {"base_url": url, "model": "mine", "api_key": planted(name)}
+
+
+@pytest.mark.slow
+def test_a_planted_key_is_found_nowhere_after_success_rejection_crash_and_retry(
+    go_forward: Path,
+) -> None:
+    with (
+        Model() as model,
+        running_system(
+            EDGEWISE_LLM_ALLOW=urlsplit(model.url).netloc,
+            EDGEWISE_LOG_LEVEL="DEBUG",
+            EDGEWISE_TURN_WORKERS="1",
+        ) as system,
+    ):
+        told: list[bytes] = []
+        agent = configure(system, model, told)
+        converse(system, model, agent, go_forward, told)
+        crash(system, model, agent, told)
+        with system.redis() as redis:
+            told += [key + (redis.dump(key) or b"") for key in redis.scan_iter()]
+            redis.bgrewriteaof()
+        told += [name.encode() for name in cmdlines(system)]
+        assert [content for content in told if found_in(content)] == []
+        assert any("appendonly" in str(file) for file in system.home.rglob("*"))
+        assert found_under(system.home.parent) == {}
+        system.stop()
+        assert found_under(system.home.parent) == {}
+
+
+def call(system: System, told: list[bytes], method: str, path: str, **body: object) -> int:
+    answer = httpx.request(
+        method,
+        f"{system.url}{path}",
+        headers=system.headers,
+        timeout=20,
+        **body,  # type: ignore[arg-type]
+    )
+    told.append(answer.content + repr(answer.headers).encode())
+    return answer.status_code
+
+
+def configure(system: System, model: Model, told: list[bytes]) -> str:
+    """Create, change and be refused; return the agent's id."""
+    created = httpx.post(
+        f"{system.url}/v1/agents",
+        json={**AGENT, "llm": [entry(model.url, "created")]},
+        headers=system.headers,
+        timeout=20,
+    )
+    told.append(created.content)
+    agent = str(created.json()["id"])
+    path = f"/v1/agents/{agent}"
+    assert call(system, told, "PUT", path, json={"llm": [entry(model.url, "put")]}) == 200
+    for url in ("https://127.0.0.1", "https://no-such-name.example.net", f"https://{planted('x')}"):
+        body = {**AGENT, "llm": [entry(url, "refused")]}
+        assert call(system, told, "POST", "/v1/agents", json=body) == 422
+    for bad in ({"region": "x"}, {"model": 1}, {"api_key": f"{planted('bad')} "}):
+        body = {**AGENT, "llm": [{**entry(model.url, "bad"), **bad}]}
+        assert call(system, told, "POST", "/v1/agents", json=body) == 422
+    assert call(system, told, "POST", "/v1/agents", content=planted("text")) == 422
+    call(system, told, "GET", path)
+    call(system, told, "GET", "/v1/agents")
+    call(system, told, "GET", "/metrics")
+    return agent
+
+
+def converse(system: System, model: Model, agent: str, go_forward: Path, told: list[bytes]) -> None:
+    """Talk to the model in good and in bad times; it repeats a key in its errors."""
+    model.says("Yes.")
+    good = talk(system, agent, go_forward)
+    assert good.turn["reply_text"] == "Yes."
+    assert planted("put") in model.requests[-1].headers["authorization"]
+    with model.answers_500():
+        failed = talk(system, agent, go_forward)
+    told += [good.stdout.encode(), good.stderr.encode(), failed.stdout.encode()]
+    told.append(failed.stderr.encode())
+
+
+def crash(system: System, model: Model, agent: str, told: list[bytes]) -> None:
+    """Kill the config worker with a change in its hands; the next one finds it."""
+    pid = system.part("config")
+    assert pid is not None
+    worker = psutil.Process(pid)
+    path = f"/v1/agents/{agent}"
+    for name in ("withdrawn", "retried"):
+        worker.send_signal(signal.SIGSTOP)
+        body = {"llm": [entry(model.url, name)]}
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(call, system, told, "PUT", path, json=body)
+            if name == "retried":
+                worker.send_signal(signal.SIGKILL)
+                wait_for("a new config worker", lambda: system.part("config") != pid)
+            assert answer.result() in ({503} if name == "withdrawn" else {200, 503})
+        if name == "withdrawn":
+            worker.send_signal(signal.SIGCONT)
+    wait_for("a ready system", system.is_ready, within=30)
+    assert call(system, told, "DELETE", path) == 204
+
+
+def cmdlines(system: System) -> list[str]:
+    return [" ".join(process.cmdline()) for process in system.processes()]
