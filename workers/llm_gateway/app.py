@@ -28,6 +28,7 @@ from workers.web.request_log import RequestLog
 
 MAX_BODY: Final = 4 * 1_048_576
 """Longest body of a request, in bytes: a long conversation."""
+OPERATOR_ONLY: Final = "only an `admin` key of the account `default` sees other accounts"
 
 
 def local_now() -> datetime:
@@ -52,11 +53,11 @@ async def check_key(request: Request) -> None:
         raise _refusal("this key lacks the scope `llm`", code="missing_scope")
 
 
-async def check_admin(request: Request) -> None:
-    """Let callers with the scope `admin` pass; a 401 for others."""
+async def check_operator(request: Request) -> None:
+    """Let the operator pass; a 401 for others, admins of other accounts too."""
     await check_key(request)
-    if not request.state.caller.may("admin"):
-        raise _refusal("this key lacks the scope `admin`", code="missing_scope")
+    if not request.state.caller.is_operator:
+        raise _refusal(OPERATOR_ONLY, code="missing_scope")
 
 
 def _refusal(message: str, code: str = "invalid_api_key") -> CompletionError:
@@ -115,14 +116,14 @@ async def get_usage(
     first: FirstDay = None,
     last: LastDay = None,
 ) -> dict[str, Any]:
-    """Return what the caller's account used, or with the scope `admin` another one."""
+    """Return what the caller's account used; the operator may name another one."""
     caller = request.state.caller
-    if account not in (None, caller.account) and not caller.may("admin"):
-        raise _refusal("only the scope `admin` sees other accounts", code="missing_scope")
+    if account not in (None, caller.account) and not caller.is_operator:
+        raise _refusal(OPERATOR_ONLY, code="missing_scope")
     return await usage_page(held.usage, account or caller.account, first, last)
 
 
-figures = APIRouter(route_class=guarded_by(check_admin))
+figures = APIRouter(route_class=guarded_by(check_operator))
 
 
 @figures.get("/metrics")

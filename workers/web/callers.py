@@ -23,6 +23,11 @@ class Caller:
         """Tell whether this caller may do what the scope stands for."""
         return scope in self.scopes or "admin" in self.scopes
 
+    @property
+    def is_operator(self) -> bool:
+        """Whether this caller may see across accounts: an admin of the account `default`."""
+        return self.account == DEFAULT_ACCOUNT and self.may("admin")
+
 
 OPERATOR: Final = Caller(DEFAULT_ACCOUNT, frozenset({"admin"}))
 """Who has the key of the process's own settings."""

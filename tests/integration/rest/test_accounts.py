@@ -194,6 +194,12 @@ def test_the_llm_gateway_takes_keys_with_the_scope_llm(
             assert answer.status_code == status, answer.text
         assert answer.json()["error"]["code"] == "missing_scope"
         assert models.get("/v1/models", headers={"Authorization": "no"}).status_code == 401
+        for path in ("/v1/usage?account=default", "/metrics"):
+            assert models.get(path, headers=keys.admin.headers).status_code == 200
+            for key in (keys.other, keys.llm) if path == "/metrics" else (keys.other,):
+                assert models.get(path, headers=key.headers).status_code == 401
+        own = models.get("/v1/usage", headers=keys.other.headers)
+        assert own.json()["account"] == "acme"
         assert models.get("/v1/models").status_code == 200
         assert not part.logged(keys.llm.text)
 

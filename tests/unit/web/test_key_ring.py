@@ -193,6 +193,12 @@ def test_a_scope_allows_itself_and_admin_allows_all(held: set[Scope], wanted: Sc
     assert Caller("a", frozenset(held)).may(wanted) is bool(held & {wanted, "admin"})
 
 
+def test_an_admin_of_another_account_is_not_the_operator() -> None:
+    assert OPERATOR.is_operator
+    assert not Caller("acme", frozenset({"admin"})).is_operator
+    assert not Caller("default", frozenset({"configure", "talk", "llm"})).is_operator
+
+
 def test_keys_and_tokens_are_long_random_and_not_taken_for_each_other() -> None:
     made = {new_key() for _ in range(100)} | {new_token() for _ in range(100)}
     assert len(made) == 200
