@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+import structlog
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -16,7 +17,9 @@ from workers.llm_gateway.relay import Tokens
 from workers.llm_gateway.upstream import PASSED_ON
 from workers.llm_gateway.wire import ChatCompletion
 
-GONE: int = 499
+log = structlog.get_logger(__name__)
+
+GONE: Final = 499
 """The status of the log line of a caller who did not wait."""
 
 Result = TypeVar("Result")
@@ -59,9 +62,12 @@ class _Streamed(StreamingResponse):
         super().__init__(self._pieces, media_type=STREAM, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream until it ends or the caller is gone."""
+        """Send the stream until it ends, the caller is gone or reads too slowly."""
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout(self._stream.most_s):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            log.info("a caller read too slowly", model=self._stream.model)
         finally:
             await self._pieces.aclose()
             await self._stream.aclose()

@@ -17,6 +17,8 @@ from workers.llm_gateway.wire import DONE, Reply
 TAIL_S: Final = 1.0
 """How long to wait for usage and end once the model has finished, in seconds."""
 DRAIN_S: Final = 0.25
+READ_S: Final = 10.0
+"""How much longer than the upstream a caller may take to read a stream, in seconds."""
 BYTES_PER_TOKEN: Final = 4
 """The rule of thumb by which tokens are estimated where an upstream does not count them."""
 
@@ -30,6 +32,7 @@ class LiveStream:
     def __init__(self, route: Route, prompt_bytes: int, relay: Relay) -> None:
         self.model = route.name
         self.region = route.upstream.region
+        self.most_s = route.upstream.total_s + READ_S
         self.outcome = "gone"
         """How it ended: ok, failed, or gone while it is under way."""
         self._upstream = route.upstream
@@ -161,6 +164,7 @@ class LocalStream:
 
     region = None
     outcome = "ok"
+    most_s = 60.0
 
     def __init__(self, reply: Reply) -> None:
         self.model = reply.model

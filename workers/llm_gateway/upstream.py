@@ -41,9 +41,11 @@ def body_for(route: Route, asked: Mapping[str, Any]) -> bytes:
     """Return what the upstream is asked: all that the caller sent, under the upstream's name."""
     body = {name: value for name, value in asked.items() if name != "fallbacks"}
     body["model"] = route.upstream.model
-    if body.get("stream") and route.upstream.stream_usage:
+    if not route.upstream.stream_usage:
+        body.pop("stream_options", None)
+    elif body.get("stream"):
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ from openai import AsyncOpenAI
 
 from tests.integration.llm_gateway.conftest import KEY, listening
 from tests.integration.llm_gateway.scripted_upstream import SECRET, ScriptedUpstream
+from workers.llm_gateway import answers
 from workers.llm_gateway.app import create_app
 from workers.settings import Settings
 
@@ -226,3 +227,45 @@ async def test_the_ids_of_a_turn_go_along_and_the_callers_key_does_not(
     assert seen["x-edgewise-turn-id"] == "turn_1"
     assert "x-other" not in seen
     assert seen["authorization"] == f"Bearer {SECRET}"
+
+
+async def test_odd_text_goes_through_as_it_is(
+    http: httpx.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    raw = (
+        b'{"model": "plain", "messages": [{"role": "user", "content": "\\ud800 \xc3\xa9 \\u0000"}]}'
+    )
+    headers = {"Content-Type": "application/json"}
+    answer = await http.post("/v1/chat/completions", content=raw, headers=headers)
+    assert answer.status_code == 200
+    assert upstream.asked[0].body["messages"][0]["content"] == "\ud800 é \x00"
+
+
+async def test_an_upstream_that_knows_no_stream_options_gets_none(
+    models: Path, http: httpx.AsyncClient, upstream: ScriptedUpstream, upstream_url: str
+) -> None:
+    plain = f'[models.old]\nbase_url = "{upstream_url}"\nmodel = "plain"\nstream_usage = false\n'
+    add(models, plain)
+
+    async def is_there() -> bool:
+        return (await http.get("/v1/models/old")).status_code == 200
+
+    await until(is_there)
+    options = {"include_usage": True}
+    for model, wanted in (("old", None), ("plain", options)):
+        await http.post("/v1/chat/completions", json=ask(model, stream=True))
+        body = upstream.asked[-1].body
+        assert body.get("stream_options") == wanted
+    await http.post("/v1/chat/completions", json=ask("old", stream=True, stream_options=options))
+    assert "stream_options" not in upstream.asked[-1].body
+
+
+async def test_a_stream_that_is_read_too_slowly_is_dropped_when_its_time_is_over(
+    http: httpx.AsyncClient, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "READ_S", -299.5)
+    body = ask("endless", stream=True)
+    async with http.stream("POST", "/v1/chat/completions", json=body):
+        async with asyncio.timeout(5):
+            await upstream.arrived.wait()
+            await upstream.asked[0].closed.wait()
