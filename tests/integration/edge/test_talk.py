@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.errors import BusyError, RefusedError, UnreachableError
+from edge.media.detector import LAG_MS
 from edge.recorder import Recorder
 from edge.settings import DeviceSettings
 from edge.talk import Plan, talk
@@ -80,7 +81,7 @@ async def test_the_gate_says_that_it_is_there_and_frames_the_speech(
     assert first == GateClosed(silence_ms=0)
     assert opened == GateOpened()
     assert isinstance(closed, GateClosed)
-    assert closed.silence_ms == 200
+    assert closed.silence_ms == 200 + LAG_MS
     loud = np.abs(gateway.call.heard().astype(np.int32)) > 1_000
     assert loud[: 16_000 // 2].any()
     ticks = [timestamp for _, timestamp, _ in gateway.call.packets]
