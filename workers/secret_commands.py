@@ -91,6 +91,22 @@ def rotate() -> None:
         raise typer.Exit(FAILED)
 
 
+@secrets.command("env")
+def as_variables() -> None:
+    """Print a new set of keys as variables, for hosts and containers that share no home."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    from workers.secrets.key_files import KEY_BYTES, encode_key
+    from workers.secrets.key_ring import KEYS_VARIABLE
+    from workers.secrets.sealing import PUBLIC_VARIABLE
+    from workers.secrets.unsealing import PRIVATE_VARIABLE
+
+    pair = X25519PrivateKey.generate()
+    typer.echo(f"{PUBLIC_VARIABLE}={encode_key(pair.public_key().public_bytes_raw())}")
+    typer.echo(f"{PRIVATE_VARIABLE}={encode_key(pair.private_bytes_raw())}")
+    typer.echo(f"{KEYS_VARIABLE}={encode_key(os.urandom(KEY_BYTES))}")
+
+
 def _folder() -> "Path":
     from workers.secrets.key_files import keys_folder
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -24,21 +24,19 @@ from schemas.agent import (
     LlmView,
 )
 from schemas.config_event import (
-    CONFIG_QUEUE,
-    CONFIG_TASK,
     AgentChange,
     AgentDelete,
     AgentUpsert,
     Change,
     ConfigResult,
-    ConfigTask,
     result_key,
 )
 from schemas.ids import new_id
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.gateway.sealer import Sealer
 from workers.storage.agent_rows import find_agent
-from workers.storage.config_events import add_event, find_event, settle_event, take_turn
+from workers.storage.config_events import find_event, settle_event
+from workers.storage.config_inbox import accept_event, send_event
 from workers.storage.database import writing
 
 WAIT_S: Final = 5.0
@@ -92,38 +90,35 @@ class AgentChanges:
         """
         agent_id = new_id("agent")
         fields = {name: getattr(agent, name) for name in AgentFields.model_fields}
+        views, sealed = await self._seal(account, agent_id, agent.llm)
         change = AgentUpsert(
-            agent_id=agent_id, account=account, agent=AgentFields(**fields), llm=_views(agent.llm)
+            agent_id=agent_id, account=account, agent=AgentFields(**fields), llm=views
         )
-        return await self._settle_to_agent(change, agent.llm)
+        return _record(await self._settle(change, sealed))
 
     async def update(self, account: str, agent_id: str, update: AgentUpdate) -> Agent:
         """Replace fields of an agent and return its record; raises as `create` does."""
         entries = update.entries
+        views, sealed = await self._seal(account, agent_id, entries or ())
         change = AgentChange(
             agent_id=agent_id,
             account=account,
             changes=ChangedFields(**update.given()),
-            llm=None if entries is None else _views(entries),
+            llm=None if entries is None else views,
         )
-        return await self._settle_to_agent(change, entries or ())
+        return _record(await self._settle(change, sealed))
 
     async def delete(self, account: str, agent_id: str) -> None:
         """Remove an agent and its keys; raises as `create` does."""
         await self._settle(AgentDelete(agent_id=agent_id, account=account), ())
 
-    async def _settle_to_agent(self, change: Change, entries: Sequence[LlmEntry]) -> Agent:
-        sealed = await asyncio.to_thread(
-            self._sealer.seal, change.account, change.agent_id, entries
-        )
-        result = await self._settle(change, sealed)
-        if result.record is None:
-            raise ApiError(404, "agent_not_found", "the agent was deleted meanwhile", "agent_id")
-        return result.record
+    async def _seal(
+        self, account: str, agent_id: str, entries: Sequence[LlmEntry]
+    ) -> tuple[tuple[LlmView, ...], tuple[str, ...]]:
+        return await asyncio.to_thread(self._sealer.seal, account, agent_id, entries)
 
     async def _settle(self, change: Change, sealed: tuple[str, ...]) -> ConfigResult:
-        event_id = new_id("event")
-        await asyncio.to_thread(self._add, event_id, change, sealed)
+        event_id = await asyncio.to_thread(self._add, change, sealed)
         result = await self._result(event_id)
         if result is None:
             result = await asyncio.to_thread(self._withdraw, event_id)
@@ -158,26 +153,11 @@ class AgentChanges:
                 self._waits.discard(wait)
 
     def _publish(self, event_id: str) -> None:
-        self._celery.send_task(
-            CONFIG_TASK,
-            kwargs={"message": ConfigTask(event_id=event_id).model_dump(mode="json")},
-            queue=CONFIG_QUEUE,
-            expires=WAIT_S,
-            ignore_result=True,
-        )
+        send_event(self._celery, event_id, expires_s=WAIT_S)
 
-    def _add(self, event_id: str, change: Change, sealed: tuple[str, ...]) -> None:
+    def _add(self, change: Change, sealed: tuple[str, ...]) -> str:
         with writing(self._engine) as connection:
-            take_turn(connection, change.agent_id)
-            accepted_at = datetime.now(UTC)
-            add_event(
-                connection,
-                event_id,
-                change,
-                accepted_at=accepted_at,
-                expires_at=accepted_at + timedelta(seconds=WAIT_S),
-                sealed=sealed,
-            )
+            return accept_event(connection, change, sealed=sealed, lives_s=WAIT_S)
 
     def _withdraw(self, event_id: str) -> ConfigResult:
         """Take an event back; where a worker was first, return what it made of it."""
@@ -195,8 +175,10 @@ class AgentChanges:
         )
 
 
-def _views(entries: Sequence[LlmEntry]) -> tuple[LlmView, ...]:
-    return tuple(LlmView(base_url=entry.base_url, model=entry.model) for entry in entries)
+def _record(result: ConfigResult) -> Agent:
+    if result.record is None:
+        raise ApiError(404, "agent_not_found", "the agent was deleted meanwhile", "agent_id")
+    return result.record
 
 
 def _refusal(result: ConfigResult) -> ApiError:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import structlog
 
-from schemas.agent import LlmEntry
+from schemas.agent import LlmEntry, LlmView
 from workers.errors import BlockedAddressError, InvalidBaseUrlError, KeysUnavailableError
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.providers.base_url_policy import BaseUrlPolicy
@@ -23,30 +23,35 @@ class Sealer:
         self._environment = environment
         self._policy = policy
 
-    def seal(self, account: str, agent_id: str, entries: Sequence[LlmEntry]) -> tuple[str, ...]:
-        """Return the sealed keys of these entries, in order, each for its place alone.
+    def seal(
+        self, account: str, agent_id: str, entries: Sequence[LlmEntry]
+    ) -> tuple[tuple[LlmView, ...], tuple[str, ...]]:
+        """Return entries as they are stored and read, and their sealed keys, each for its place.
 
         Raises ApiError: 422 for a `base_url` that no name look-up could save, 503 where there is
         no key to seal with. The key is read each time: it may be made while the gateway runs.
         """
         if not entries:
-            return ()
-        for number, entry in enumerate(entries):
-            self._judge(number, entry.base_url)
+            return (), ()
+        views = tuple(
+            LlmView(base_url=self._judge(number, entry.base_url), model=entry.model)
+            for number, entry in enumerate(entries)
+        )
         try:
             key = read_public_key(self._folder, self._environment)
         except KeysUnavailableError as error:
             log.error("LLM keys cannot be sealed", reason=str(error))  # noqa: TRY400  # frames of a traceback hold the key
             message = "keys cannot be stored at the moment, so nothing was changed"
             raise unavailable(message) from None
-        return tuple(
-            seal(key, entry.api_key, Binding(account, agent_id, number, entry.base_url))
-            for number, entry in enumerate(entries)
+        sealed = tuple(
+            seal(key, entry.api_key, Binding(account, agent_id, number, view.base_url))
+            for number, (entry, view) in enumerate(zip(entries, views, strict=True))
         )
+        return views, sealed
 
-    def _judge(self, number: int, base_url: str) -> None:
+    def _judge(self, number: int, base_url: str) -> str:
         try:
-            self._policy.judge_text(base_url)
+            return str(self._policy.judge_text(base_url))
         except (InvalidBaseUrlError, BlockedAddressError) as error:
             param = f"llm.{number}.base_url"
             message = f"{param}: {error}"

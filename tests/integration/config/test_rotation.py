@@ -25,6 +25,8 @@ from workers.secrets.key_ring import (
     read_key_ring,
 )
 from workers.secrets.rotation import rotate
+from workers.secrets.sealing import read_public_key, sealing_key_id
+from workers.secrets.unsealing import read_private_key
 from workers.settings import Settings
 from workers.storage.database import reading, writing
 from workers.storage.llm_rows import (
@@ -218,3 +220,14 @@ def test_keys_from_the_environment_rotate_to_the_one_in_front(
     rotate(engine, both, None)
     assert counts(engine) == {KeyEncryptionKey(b"n" * 32).id: 2}
     assert not folder.exists()
+
+
+def test_keys_can_be_printed_as_variables_that_belong_together(stored: Settings) -> None:
+    stored.home_path.mkdir(exist_ok=True)
+    lines = run(stored, "env").stdout.splitlines()
+    given = dict(line.split("=", 1) for line in lines)
+    folder = keys_folder(stored.home_path)
+    private = read_private_key(folder, given)
+    assert sealing_key_id(read_public_key(folder, given)) == sealing_key_id(private.public_key())
+    assert len(read_key_ring(folder, given).keys) == 1
+    assert run(stored, "env").stdout.splitlines() != lines

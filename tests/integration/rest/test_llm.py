@@ -41,6 +41,11 @@ def test_reads_give_base_url_and_model_and_never_the_key(client: httpx.Client) -
     assert next(agent["llm"] for agent in listed if agent["id"] == record["id"]) == [VIEW]
 
 
+def test_a_base_url_is_kept_in_its_one_form(client: httpx.Client) -> None:
+    record = create(client, llm=[{**ENTRY, "base_url": "HTTPS://8.8.8.8:443/v1/"}])
+    assert record["llm"] == [VIEW]
+
+
 def test_a_put_keeps_what_is_left_out_and_replaces_what_is_given_whole(
     client: httpx.Client,
 ) -> None:

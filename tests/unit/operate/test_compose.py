@@ -10,6 +10,9 @@ import yaml
 from edge.main import app as device_app
 from edge.settings import DeviceSettings
 from workers.main import app as server_app
+from workers.secrets.key_ring import KEYS_VARIABLE
+from workers.secrets.sealing import PUBLIC_VARIABLE
+from workers.secrets.unsealing import PRIVATE_VARIABLE
 from workers.settings import Settings
 
 FOLDER = Path(__file__).resolve().parents[3] / "compose"
@@ -31,7 +34,8 @@ def settings_of(model: type[Settings] | type[DeviceSettings]) -> set[str]:
     return {f"EDGEWISE_{name.upper()}" for name in model.model_fields}
 
 
-KNOWN = settings_of(Settings) | settings_of(DeviceSettings)
+KEYS = {PUBLIC_VARIABLE, PRIVATE_VARIABLE, KEYS_VARIABLE}
+KNOWN = settings_of(Settings) | settings_of(DeviceSettings) | KEYS
 
 
 def check_command(words: list[str]) -> None:
@@ -101,6 +105,15 @@ def test_the_example_names_every_variable_that_compose_asks_for_and_no_other() -
     asked = set(VARIABLE.findall((FOLDER / "compose.yaml").read_text()))
     assert named == asked
     assert {name for name in named if name.startswith("EDGEWISE_")} <= KNOWN
+
+
+def test_each_part_gets_the_keys_that_it_needs_and_no_other() -> None:
+    given = {name: KEYS & set(service.get("environment", {})) for name, service in SERVICES.items()}
+    assert {name: keys for name, keys in given.items() if keys} == {
+        "gateway": {PUBLIC_VARIABLE},
+        "config-worker": {PRIVATE_VARIABLE, KEYS_VARIABLE},
+        "turn-worker": {KEYS_VARIABLE},
+    }
 
 
 def test_no_secret_has_a_default() -> None:
