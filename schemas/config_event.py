@@ -16,7 +16,7 @@ from schemas.ids import AgentId, EventId
 CONFIG_QUEUE: Final = "config"
 CONFIG_TASK: Final = "config.apply"
 
-Status = Literal["pending", "applied", "rejected", "withdrawn"]
+Status = Literal["pending", "applied", "rejected", "withdrawn", "dead"]
 
 
 class AgentUpsert(Closed):

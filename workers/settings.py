@@ -70,6 +70,13 @@ class Settings(BaseSettings):
         default=1, ge=1, le=64, description="turn worker processes that `edgewise up` runs"
     )
 
+    config_lease_s: float = Field(
+        default=10.0,
+        ge=1,
+        le=600,
+        description="how long a config event is kept from others for a worker that may have died",
+    )
+
     max_sessions: int = Field(default=1_000, ge=1, description="sessions of one gateway process")
     max_busy_sessions: int = Field(
         default=20, ge=1, description="sessions with audio under way in one gateway process"

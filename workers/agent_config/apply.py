@@ -1,9 +1,15 @@
 """What it means to apply a config event: once, whole, in order, or not at all."""
 
+import contextlib
+import os
+import secrets
+import socket
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+import structlog
 from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
 
@@ -12,6 +18,7 @@ from schemas.config_event import AgentChange, AgentDelete, AgentUpsert, ConfigRe
 from workers.agent_config.entries import store_entries
 from workers.agent_config.refusal import ChangeRefusedError
 from workers.agent_config.vault import Vault
+from workers.errors import StorageUnavailableError
 from workers.storage.agent_rows import (
     StoredAgent,
     find_agent_to_change,
@@ -21,13 +28,27 @@ from workers.storage.agent_rows import (
 from workers.storage.config_events import (
     ConfigEvent,
     find_event,
-    pending_before,
     settle_event,
     take_sealed,
 )
 from workers.storage.database import reading, writing
+from workers.storage.event_leases import (
+    bury_spent,
+    give_back,
+    next_of_agent,
+    note_failure,
+    take_lease,
+)
 from workers.storage.llm_rows import replace_entries
 
+LEASE_S: Final = 10.0
+"""How long an event belongs to the worker that took it: longer than applying may take."""
+REST_S: Final = 1.0
+"""How long nobody tries an event again after a failure."""
+
+log = structlog.get_logger(__name__)
+
+Clock = Callable[[], datetime]
 Check = Callable[[Sequence[LlmView]], None]
 """Raises ChangeRefusedError unless every endpoint may be called."""
 
@@ -40,6 +61,12 @@ class Outcome(NamedTuple):
     gone: StoredAgent | None = None
 
 
+class _Lease(NamedTuple):
+    event_id: str
+    owner: str
+    taken_at: datetime
+
+
 class _Applied(NamedTuple):
     stored: StoredAgent | None = None
     gone: StoredAgent | None = None
@@ -48,18 +75,27 @@ class _Applied(NamedTuple):
 def apply_in_order(
     engine: Engine,
     event_id: str,
-    now: datetime,
+    clock: Clock,
     vault: Vault | None = None,
     check: Check | None = None,
+    *,
+    lease_s: float = LEASE_S,
 ) -> Iterator[Outcome]:
-    """Apply an event after those of the same agent that were accepted before it.
+    """Apply what waits for the agent of this event, in the order of acceptance.
 
-    Messages overtake each other on the queue. Raises as `apply_event` does.
+    Messages overtake each other on the queue. It ends at an event that another worker is on,
+    or that rests after a failure; whoever settles that one goes on from there, so the messages
+    of those behind it may be dropped. Raises as `apply_event` does.
     """
-    with reading(engine) as connection:
-        earlier = pending_before(connection, event_id)
-    for each in (*earlier, event_id):
-        outcome = apply_event(engine, each, now, vault, check)
+    tried: str | None = None
+    while True:
+        now = clock()
+        with reading(engine) as connection:
+            head = next_of_agent(connection, event_id, now)
+        if head is None or not head.is_free or head.event_id == tried:
+            return
+        tried = head.event_id
+        outcome = apply_event(engine, tried, now, vault, check, lease_s=lease_s)
         if outcome is not None:
             yield outcome
 
@@ -70,23 +106,68 @@ def apply_event(
     now: datetime,
     vault: Vault | None = None,
     check: Check | None = None,
+    *,
+    lease_s: float = LEASE_S,
 ) -> Outcome | None:
-    """Apply a pending event in one transaction and return what became of it.
+    """Take the lease of a pending event, apply it in one transaction, return what became of it.
 
-    None where there is nothing to do: no such event, settled already, or its time is up.
-    Raises StorageUnavailableError, and then nothing happened.
+    None where there is nothing to do: no such event, settled already, its time is up, another
+    is on it, or this attempt failed and there will be another. Raises StorageUnavailableError,
+    and then nothing happened.
     """
+    owner = f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(8)}"
+    lease = _Lease(event_id, owner, now)
+    until = now + timedelta(seconds=lease_s)
+    with writing(engine) as connection:
+        if take_lease(connection, event_id, owner, now=now, until=until):
+            reason = None
+        elif (reason := bury_spent(connection, event_id, now)) is None:
+            return None
+    if reason is not None:
+        return _dead(event_id, reason)
+    try:
+        return _attempt(engine, lease, vault, check)
+    except StorageUnavailableError:
+        with contextlib.suppress(StorageUnavailableError), writing(engine) as connection:
+            give_back(connection, event_id, owner, now)
+        raise
+    except Exception as error:  # noqa: BLE001  # any failure is counted, and the event dies of the third
+        return _fail(engine, lease, error)
+
+
+def _attempt(
+    engine: Engine, lease: _Lease, vault: Vault | None, check: Check | None
+) -> Outcome | None:
     try:
         if check is not None:
-            _check_endpoints(engine, event_id, check)
+            _check_endpoints(engine, lease.event_id, check)
         with writing(engine) as connection:
-            applied = _apply(connection, event_id, now, vault)
+            applied = _apply(connection, lease, vault)
     except ChangeRefusedError as refusal:
-        return _refuse(engine, event_id, now, refusal)
+        return _refuse(engine, lease, refusal)
     if applied is None:
         return None
     record = applied.stored.agent if applied.stored else None
-    return Outcome(ConfigResult(event_id=event_id, status="applied", record=record), *applied)
+    result = ConfigResult(event_id=lease.event_id, status="applied", record=record)
+    return Outcome(result, *applied)
+
+
+def _fail(engine: Engine, lease: _Lease, error: Exception) -> Outcome | None:
+    """Note why an attempt failed; what the error says may hold what was sent, so only its kind."""
+    event_id, owner, taken_at = lease
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    reason = f"{type(error).__name__} in {frame.name}"
+    log.error("an attempt at a config event failed", event_id=event_id, reason=reason)
+    rest_until = taken_at + timedelta(seconds=REST_S)
+    with writing(engine) as connection:
+        note_failure(connection, event_id, owner, reason, rest_until=rest_until)
+        buried = bury_spent(connection, event_id, rest_until)
+    return None if buried is None else _dead(event_id, buried)
+
+
+def _dead(event_id: str, reason: str) -> Outcome:
+    log.error("a config event is dead", event_id=event_id, reason=reason)
+    return Outcome(ConfigResult(event_id=event_id, status="dead", message=reason))
 
 
 def _check_endpoints(engine: Engine, event_id: str, check: Check) -> None:
@@ -99,10 +180,9 @@ def _check_endpoints(engine: Engine, event_id: str, check: Check) -> None:
         check(event.change.llm)
 
 
-def _apply(
-    connection: Connection, event_id: str, now: datetime, vault: Vault | None
-) -> _Applied | None:
-    if not settle_event(connection, event_id, "applied", now=now):
+def _apply(connection: Connection, lease: _Lease, vault: Vault | None) -> _Applied | None:
+    event_id, owner, now = lease
+    if not settle_event(connection, event_id, "applied", now=now, lease=owner):
         return None
     event = _read(connection, event_id)
     if event is None:
@@ -124,9 +204,9 @@ def _apply(
     else:
         agent = changed_agent(held.agent, change, updated_at=event.accepted_at)
     if change.llm is not None:
-        owner = (change.account, change.agent_id)
+        whose = (change.account, change.agent_id)
         sealed = take_sealed(connection, event_id)
-        store_entries(connection, vault, owner=owner, entries=change.llm, sealed=sealed, now=now)
+        store_entries(connection, vault, owner=whose, entries=change.llm, sealed=sealed, now=now)
     return _Applied(stored=put_agent(connection, change.account, agent))
 
 
@@ -163,12 +243,13 @@ def _read(connection: Connection, event_id: str) -> ConfigEvent | None:
         raise ChangeRefusedError("the event has a form that this release cannot read") from None
 
 
-def _refuse(
-    engine: Engine, event_id: str, now: datetime, refusal: ChangeRefusedError
-) -> Outcome | None:
+def _refuse(engine: Engine, lease: _Lease, refusal: ChangeRefusedError) -> Outcome | None:
+    event_id, owner, now = lease
     message = str(refusal)
     with writing(engine) as connection:
-        if not settle_event(connection, event_id, "rejected", now=now, message=message):
+        if not settle_event(
+            connection, event_id, "rejected", now=now, message=message, lease=owner
+        ):
             return None
     result = ConfigResult(
         event_id=event_id,

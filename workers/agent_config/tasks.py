@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from schemas.config_event import CONFIG_TASK, ConfigTask, result_key
-from workers.agent_config.apply import Check, Outcome, apply_in_order
+from workers.agent_config.apply import LEASE_S, Check, Outcome, apply_in_order
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
 from workers.storage.agent_cache import STORE_COPY, copy_arguments, copy_key, gone_arguments
@@ -24,7 +24,15 @@ RETRIES: Final = 3
 log = structlog.get_logger(__name__)
 
 
-def add_tasks(app: Celery, engine: Engine, redis: Redis, vault: Vault, check: Check) -> None:
+def add_tasks(
+    app: Celery,
+    engine: Engine,
+    redis: Redis,
+    vault: Vault,
+    check: Check,
+    *,
+    lease_s: float = LEASE_S,
+) -> None:
     """Register the task `config.apply` with its clients."""
 
     def apply(task: Task, message: Any) -> None:
@@ -36,7 +44,9 @@ def add_tasks(app: Celery, engine: Engine, redis: Redis, vault: Vault, check: Ch
         with structlog.contextvars.bound_contextvars(event_id=event_id):
             try:
                 settled = 0
-                for outcome in apply_in_order(engine, event_id, datetime.now(UTC), vault, check):
+                for outcome in apply_in_order(
+                    engine, event_id, _now, vault, check, lease_s=lease_s
+                ):
                     result = outcome.result
                     log.info("config event settled", settled=result.event_id, status=result.status)
                     announce_result(redis, outcome)
@@ -45,11 +55,15 @@ def add_tasks(app: Celery, engine: Engine, redis: Redis, vault: Vault, check: Ch
                 log.warning("the database is away", error=str(error))
                 raise task.retry(exc=error, countdown=RETRY_S) from None
             if not settled:
-                log.info("config event was settled already")
+                log.info("nothing to do for a config event: settled, or its turn comes later")
 
     app.task(name=CONFIG_TASK, bind=True, acks_late=True, ignore_result=True, max_retries=RETRIES)(
         apply
     )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def announce_result(redis: Redis, outcome: Outcome) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from schemas.config_event import CONFIG_QUEUE
 from workers.agent_config.endpoints import EndpointCheck
+from workers.agent_config.reconcile import reconciling
 from workers.agent_config.tasks import add_tasks
 from workers.agent_config.vault import Vault
 from workers.celery_app import make_celery
@@ -52,8 +53,9 @@ def run_worker(settings: Settings) -> None:
         vault = Vault(keys_folder(settings.home_path), os.environ)
         _look_after_secrets(engine, vault)
         check = stack.enter_context(EndpointCheck.open(BaseUrlPolicy(users_allow(settings))))
-        add_tasks(app, engine, redis, vault, check)
+        add_tasks(app, engine, redis, vault, check, lease_s=settings.config_lease_s)
         stack.enter_context(_announced(settings))
+        stack.enter_context(reconciling(engine, app))
         _consume(app)
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, or_, select, text, tuple_, update
+from sqlalchemy import Connection, insert, or_, select, text, update
 
 from schemas.closed import Closed
 from schemas.config_event import Change, Status, read_change
@@ -44,11 +44,13 @@ def add_event(
     *,
     accepted_at: datetime,
     expires_at: datetime | None,
+    due_at: datetime | None = None,
     sealed: Sequence[str] = (),
 ) -> None:
     """Store a pending event; past `expires_at` nobody applies it.
 
-    `sealed` are the keys of its LLM entries, in order.
+    If it is not settled by `due_at` (unset: at once), a config worker sends it again. `sealed`
+    are the keys of its LLM entries, in order.
     """
     values = {
         "id": event_id,
@@ -60,6 +62,7 @@ def add_event(
         "accepted_at": to_microseconds(accepted_at),
         "expires_at": None if expires_at is None else to_microseconds(expires_at),
         "sealed": json.dumps(list(sealed)) if sealed else None,
+        "due_at": to_microseconds(due_at or accepted_at),
     }
     connection.execute(insert(config_events).values(**values))
 
@@ -71,12 +74,13 @@ def settle_event(
     *,
     now: datetime,
     message: str | None = None,
+    lease: str | None = None,
 ) -> bool:
     """Turn a pending event into `status`; False where another was first, or its time is up.
 
-    The row stays locked until the caller's transaction ends. An event is withdrawn however
-    late it is. Sealed keys go with the settling, but for an event that is being applied:
-    `take_sealed` takes them from there.
+    With `lease`, only where its owner still is this one. The row stays locked until the
+    caller's transaction ends. An event is withdrawn however late it is. Sealed keys go with the
+    settling, but for an event that is being applied: `take_sealed` takes them from there.
     """
     change = update(config_events).where(
         config_events.c.id == event_id, config_events.c.status == "pending"
@@ -84,7 +88,15 @@ def settle_event(
     if status != "withdrawn":
         expires_at = config_events.c.expires_at
         change = change.where(or_(expires_at.is_(None), expires_at > to_microseconds(now)))
-    values = {"status": status, "message": message, "settled_at": to_microseconds(now)}
+    if lease is not None:
+        change = change.where(config_events.c.lease_owner == lease)
+    values: dict[str, object] = {
+        "status": status,
+        "message": message,
+        "settled_at": to_microseconds(now),
+        "lease_owner": None,
+        "lease_until": None,
+    }
     if status != "applied":
         values["sealed"] = None
     return connection.execute(change.values(**values)).rowcount == 1
@@ -107,25 +119,6 @@ def withdraw_overdue(connection: Connection, now: datetime) -> int:
     )
     values = {"status": "withdrawn", "sealed": None, "settled_at": to_microseconds(now)}
     return connection.execute(overdue.values(**values)).rowcount
-
-
-def pending_before(connection: Connection, event_id: str) -> list[str]:
-    """Return the pending events of the same agent that were accepted before this one, in order."""
-    columns = (config_events.c.agent_id, config_events.c.accepted_at)
-    this = connection.execute(select(*columns).where(config_events.c.id == event_id)).one_or_none()
-    if this is None:
-        return []
-    position = tuple_(config_events.c.accepted_at, config_events.c.id)
-    query = (
-        select(config_events.c.id)
-        .where(
-            config_events.c.agent_id == this.agent_id,
-            config_events.c.status == "pending",
-            position < (this.accepted_at, event_id),
-        )
-        .order_by(config_events.c.accepted_at, config_events.c.id)
-    )
-    return [str(row[0]) for row in connection.execute(query)]
 
 
 def find_event(connection: Connection, event_id: str) -> ConfigEvent | None:

@@ -37,8 +37,13 @@ config_events: Final = Table(
     Column("expires_at", BigInteger),
     Column("settled_at", BigInteger),
     Column("sealed", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("lease_owner", String(128)),
+    Column("lease_until", BigInteger),
+    Column("due_at", BigInteger),
     Index("config_events_by_status", "status", "accepted_at"),
     Index("config_events_by_agent", "agent_id", "status", "accepted_at"),
+    Index("config_events_by_due", "status", "due_at"),
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

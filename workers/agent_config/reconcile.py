@@ -1,0 +1,77 @@
+"""Sends config events again that should have been settled by now.
+
+A thread of every config worker: it lives exactly as long as there is someone to apply, and
+needs neither a further process nor the queue whose losses it makes good. Several workers do
+not storm: an event is claimed in the database before it is sent, so it goes out once in
+`RESEND_S` however many look, a bounded number at a time, at moments that drift apart.
+"""
+
+import contextlib
+import random
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+
+from workers.errors import StorageUnavailableError
+from workers.storage.config_events import withdraw_overdue
+from workers.storage.config_inbox import RESEND_S, send_event
+from workers.storage.database import reading, writing
+from workers.storage.event_leases import claim_overdue, overdue
+
+EVERY_S: Final = 1.0
+AT_A_TIME: Final = 100
+
+log = structlog.get_logger(__name__)
+
+
+@contextlib.contextmanager
+def reconciling(engine: Engine, celery: Celery) -> Iterator[None]:
+    """Send overdue events again in a thread of its own, about once a second, until the end."""
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=_run, args=(engine, partial(send_event, celery), stop), name="reconcile", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=1)
+
+
+def reconcile(engine: Engine, send: Callable[[str], None], now: datetime) -> int:
+    """Withdraw events whose time is up, send others that are overdue; return how many were sent.
+
+    Raises StorageUnavailableError and what `send` raises; what was claimed and not sent is due
+    again after `RESEND_S`.
+    """
+    with reading(engine) as connection:
+        late = overdue(connection, now, AT_A_TIME)
+    if not late:
+        return 0
+    next_time = now + timedelta(seconds=RESEND_S)
+    with writing(engine) as connection:
+        withdraw_overdue(connection, now)
+        claimed = [each for each in late if claim_overdue(connection, each, now, next_time)]
+    for event_id in claimed:
+        send(event_id)
+    return len(claimed)
+
+
+def _run(engine: Engine, send: Callable[[str], None], stop: threading.Event) -> None:
+    while not stop.wait(EVERY_S * random.uniform(0.5, 1.5)):  # noqa: S311  # spreads load, guards nothing
+        try:
+            count = reconcile(engine, send, datetime.now(UTC))
+        except (StorageUnavailableError, BrokerError, RedisError) as error:
+            log.warning("overdue config events were not sent", error=type(error).__name__)
+        else:
+            if count:
+                log.info("overdue config events were sent again", count=count)

@@ -1,0 +1,164 @@
+"""Leases on config events: who applies one, for how long, and how often it was tried.
+
+An event is applied by whoever holds its lease when it is settled. A lease runs out by itself,
+so a worker that dies holds nothing up for long. Attempts are counted when a lease is taken:
+a worker that is killed by an event cannot count afterwards. Each function works inside a
+transaction of its caller, and changes by compare-and-set.
+"""
+
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Update, and_, case, func, or_, select, update
+
+from workers.storage.tables import config_events, to_microseconds
+
+ATTEMPTS: Final = 3
+"""How often an event is tried before it is dead."""
+ENDED_IN_THE_MIDDLE: Final = "the worker ended in the middle of applying it"
+
+_columns = config_events.c
+_pending = _columns.status == "pending"
+
+
+class Head(NamedTuple):
+    """The event of an agent that is next, and whether somebody is on it, or it rests."""
+
+    event_id: str
+    is_free: bool
+
+
+def next_of_agent(connection: Connection, event_id: str, now: datetime) -> Head | None:
+    """Return the first pending event of the agent that this event is about.
+
+    Events whose time is up count no longer. None where nothing waits.
+    """
+    agent = select(_columns.agent_id).where(_columns.id == event_id).scalar_subquery()
+    query = (
+        select(_columns.id, _is_free(now).label("is_free"))
+        .where(_columns.agent_id == agent, _pending, _in_time(now))
+        .order_by(_columns.accepted_at, _columns.id)
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Head(row.id, bool(row.is_free))
+
+
+def take_lease(
+    connection: Connection, event_id: str, owner: str, *, now: datetime, until: datetime
+) -> bool:
+    """Take a pending event and count the attempt; False where it is not to be had."""
+    take = update(config_events).where(
+        _columns.id == event_id,
+        _pending,
+        _in_time(now),
+        _is_free(now),
+        _columns.attempts < ATTEMPTS,
+    )
+    end = to_microseconds(until)
+    values = {
+        "lease_owner": owner,
+        "lease_until": end,
+        "due_at": end,
+        "attempts": _columns.attempts + 1,
+    }
+    return connection.execute(take.values(**values)).rowcount == 1
+
+
+def give_back(connection: Connection, event_id: str, owner: str, now: datetime) -> None:
+    """Let a lease go uncounted: the attempt came to nothing through no fault of the event."""
+    values = {"due_at": to_microseconds(now), "attempts": _columns.attempts - 1}
+    connection.execute(_held(event_id, owner).values(lease_owner=None, lease_until=None, **values))
+
+
+def note_failure(
+    connection: Connection, event_id: str, owner: str, reason: str, *, rest_until: datetime
+) -> None:
+    """Let a lease go with the reason why the attempt failed; nobody tries before `rest_until`."""
+    end = to_microseconds(rest_until)
+    values = {"lease_owner": None, "lease_until": end, "due_at": end, "message": reason}
+    connection.execute(_held(event_id, owner).values(**values))
+
+
+def bury_spent(connection: Connection, event_id: str, now: datetime) -> str | None:
+    """Turn an event whose attempts are used up into a dead one and return the reason.
+
+    None where it is not so, or another was first. Sealed keys stay with it only where it may
+    be revived, which an event that had a deadline may not.
+    """
+    bury = update(config_events).where(
+        _columns.id == event_id, _pending, _is_free(now), _columns.attempts >= ATTEMPTS
+    )
+    values = {
+        "status": "dead",
+        "message": func.coalesce(_columns.message, ENDED_IN_THE_MIDDLE),
+        "settled_at": to_microseconds(now),
+        "lease_owner": None,
+        "lease_until": None,
+        "sealed": case((_columns.expires_at.is_(None), _columns.sealed), else_=None),
+    }
+    if connection.execute(bury.values(**values)).rowcount != 1:
+        return None
+    return connection.execute(select(_columns.message).where(_columns.id == event_id)).scalar()
+
+
+def revive(connection: Connection, event_id: str, now: datetime) -> bool:
+    """Let a dead event be tried again from the start; False where it may not be.
+
+    It may not where its caller was told that nothing happens, nor where a later event of the
+    agent was applied: an older state would come back.
+    """
+    other = config_events.alias()
+    mine = _columns
+    later = select(other.c.id).where(
+        other.c.agent_id == mine.agent_id,
+        other.c.status == "applied",
+        or_(
+            other.c.accepted_at > mine.accepted_at,
+            and_(other.c.accepted_at == mine.accepted_at, other.c.id > mine.id),
+        ),
+    )
+    dead = update(config_events).where(
+        mine.id == event_id, mine.status == "dead", mine.expires_at.is_(None), ~later.exists()
+    )
+    values = {
+        "status": "pending",
+        "message": None,
+        "settled_at": None,
+        "attempts": 0,
+        "due_at": to_microseconds(now),
+    }
+    return connection.execute(dead.values(**values)).rowcount == 1
+
+
+def overdue(connection: Connection, now: datetime, limit: int) -> list[str]:
+    """Return events that should have been settled by now, the most overdue first."""
+    query = (
+        select(_columns.id)
+        .where(_pending, _columns.due_at <= to_microseconds(now))
+        .order_by(_columns.due_at)
+        .limit(limit)
+    )
+    return [str(row[0]) for row in connection.execute(query)]
+
+
+def claim_overdue(connection: Connection, event_id: str, now: datetime, due_at: datetime) -> bool:
+    """Take it on to send an overdue event again; False where another process just did."""
+    claim = update(config_events).where(
+        _columns.id == event_id, _pending, _columns.due_at <= to_microseconds(now)
+    )
+    return connection.execute(claim.values(due_at=to_microseconds(due_at))).rowcount == 1
+
+
+def _held(event_id: str, owner: str) -> Update:
+    return update(config_events).where(
+        _columns.id == event_id, _pending, _columns.lease_owner == owner
+    )
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    return or_(_columns.lease_until.is_(None), _columns.lease_until <= to_microseconds(now))
+
+
+def _in_time(now: datetime) -> ColumnElement[bool]:
+    return or_(_columns.expires_at.is_(None), _columns.expires_at > to_microseconds(now))
