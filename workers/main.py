@@ -16,6 +16,7 @@ import typer
 
 from workers.account_commands import accounts
 from workers.console import plain_errors, read_settings
+from workers.event_commands import events
 from workers.key_commands import keys
 from workers.secret_commands import secrets
 from workers.settings import Settings
@@ -32,6 +33,7 @@ worker = typer.Typer(help="Run one of the workers.", no_args_is_help=True)
 app.add_typer(worker, name="worker")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
+app.add_typer(events, name="events")
 app.add_typer(secrets, name="secrets")
 
 
