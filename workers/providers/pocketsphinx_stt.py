@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from workers.errors import TranscriptionError
 from workers.providers.engine_pool import Engine, EngineGoneError, EnginePool
 from workers.providers.engine_wire import Frame
+from workers.providers.speech_level import SpeechLevel
 from workers.providers.sphinx_process import AUDIO, FINISH
 
 MODULE: Final = "workers.providers.sphinx_process"
@@ -27,15 +28,17 @@ class _Segment:
 
     def __init__(self) -> None:
         self.partial = ""
+        self._level = SpeechLevel()
         self._audio = bytearray()
         self._ended = False
         self._changed = asyncio.Event()
 
-    def add(self, data: bytes) -> None:
-        self._audio += data
+    def add(self, samples: NDArray[np.int16]) -> None:
+        self._audio += self._level.push(samples).tobytes()
         self._changed.set()
 
     def end(self) -> None:
+        self._audio += self._level.finish().tobytes()
         self._ended = True
         self._changed.set()
 
@@ -63,7 +66,7 @@ class _Listening:
             self._segment = _Segment()
             decoding = _decode(self._pool, self._segment)
             self._tasks.append(asyncio.create_task(decoding, name="stt-segment"))
-        self._segment.add(samples.tobytes())
+        self._segment.add(samples)
 
     def finish(self) -> Awaitable[str]:
         if self._segment is None:
