@@ -4,7 +4,7 @@
 # nothing; otherwise it says what to type and fails.
 set -eu
 needed="alsa-utils chromium espeak-ng iproute2 libasound2-plugins libportaudio2 nftables
-    pocketsphinx-testdata postgresql pulseaudio pulseaudio-utils sox"
+    pocketsphinx-testdata postgresql pulseaudio pulseaudio-utils sox sqlite3"
 
 if ! command -v dpkg-query >/dev/null; then
     echo "no Debian here: the tests need what these packages hold:" $needed >&2

@@ -8,6 +8,8 @@ import pytest
 
 from tests.servers.parts import Part, configure, flush, running_config_worker, running_gateway
 from tests.servers.postgres import Postgres, running_postgres
+from workers.secrets.key_files import keys_folder
+from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
 
 
@@ -36,6 +38,7 @@ def system_settings(request: pytest.FixtureRequest, module_settings: Settings) -
 @pytest.fixture(scope="module")
 def gateway(system_settings: Settings) -> Iterator[tuple[Part, httpx.Client]]:
     flush(system_settings)
+    make_missing_keys(keys_folder(system_settings.home_path), {})
     with running_gateway(system_settings) as running, running_config_worker(system_settings):
         yield running
 

@@ -13,7 +13,6 @@ from tests.integration.rest.test_agents import AGENT, create
 from tests.servers.parts import Part, client_of, environment
 from tests.servers.planted import found_in, found_under, planted
 from workers.secrets.key_files import keys_folder
-from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
 
 URL = "https://8.8.8.8/v1"
@@ -22,11 +21,9 @@ ENTRY = {"base_url": URL, "model": "m", "api_key": "sk-rest-1"}
 VIEW = {"base_url": URL, "model": "m"}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def keys(system_settings: Settings) -> Path:
-    folder = keys_folder(system_settings.home_path)
-    make_missing_keys(folder, {})
-    return folder
+    return keys_folder(system_settings.home_path)
 
 
 def put(client: httpx.Client, agent: object, **fields: object) -> httpx.Response:
