@@ -55,6 +55,11 @@ class Reply:
         self._heard: str | None = None
 
     @property
+    def is_audible(self) -> bool:
+        """True once there was something to hear in it."""
+        return self._first_audio_at is not None
+
+    @property
     def heard(self) -> str:
         """The words that were heard until now, or until the reply was over."""
         if self._heard is not None:

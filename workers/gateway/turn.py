@@ -113,6 +113,8 @@ class Turn:
             _log.exception("turn failed")
             await self._fail("internal_error", "the turn failed", retryable=True)
         else:
+            if done.status == "failed" and not self.reply.is_audible:
+                self._apologise()
             await self.reply.played()
             self.reply.finish("failed" if done.status == "failed" else "completed")
             self.reply.report(done, self._supervisor.attempts)
@@ -121,11 +123,14 @@ class Turn:
         """Say that the turn failed, as an event and aloud."""
         attempt = self._supervisor.attempts
         self.reply.fail(TurnError(attempt=attempt, code=code, message=message, retryable=retryable))
-        for entry in apology():
-            self.reply.take(entry)
+        self._apologise()
         await self.reply.played()
         self.reply.finish("failed")
         self.reply.report(None, attempt)
+
+    def _apologise(self) -> None:
+        for entry in apology():
+            self.reply.take(entry)
 
     async def _wait_for_previous(self) -> None:
         if self._previous is not None:

@@ -251,6 +251,23 @@ async def test_an_error_of_the_model_is_an_event_before_its_spoken_line(
         assert len(client.packets) == 10
 
 
+async def test_a_failure_that_the_worker_cannot_say_aloud_is_said_here(
+    gateway: Gateway, redis: Redis
+) -> None:
+    agent = gateway.agents.add()
+    error = TurnError(attempt=1, code="unavailable", message="no agent found", retryable=False)
+    script = Script(error=error, sentences=())
+    async with (
+        ScriptedTurnWorker.running(redis, lambda _: script),
+        Client.calling(gateway.http, agent.id) as client,
+    ):
+        await client.say(SPEECH)
+        await client.heard("reply.metrics", wait_s=15)
+        assert client.of(ReplyError)[0].code == "unavailable"
+        assert client.of(AgentTranscript)[0].text == TEXT
+        assert client.packets
+
+
 async def test_a_pause_is_taken_back_when_the_user_speaks_on(
     gateway: Gateway, redis: Redis
 ) -> None:
