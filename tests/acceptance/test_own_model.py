@@ -129,6 +129,7 @@ def test_the_gateway_holds_no_key_that_opens_anything(both: tuple[Model, Model])
     assert seen["config"] == public_part | {"EDGEWISE_SEALING_PRIVATE_KEY", "EDGEWISE_SECRET_KEYS"}
 
 
+@pytest.mark.slow
 def test_a_lost_key_is_heard_reported_and_mended_by_its_backup(
     mine: System, own: Model, go_forward: Path, tmp_path: Path
 ) -> None:
@@ -157,6 +158,7 @@ def test_a_lost_key_is_heard_reported_and_mended_by_its_backup(
     assert own.requests[-1].headers["authorization"] == f"Bearer {KEY}"
 
 
+@pytest.mark.slow
 def test_a_rotation_of_the_keys_is_not_heard(mine: System, own: Model, go_forward: Path) -> None:
     own.says("Still here.")
     agent = mine.agent(llm=[entry(own.url)])

@@ -167,6 +167,7 @@ def _start(stack: ExitStack, settings: Settings, count: int) -> list[Part]:
     return parts
 
 
+@pytest.mark.slow
 def test_ten_kills_lose_nothing_and_apply_nothing_twice(
     engine: Engine, quick: Settings, queue: Celery
 ) -> None:

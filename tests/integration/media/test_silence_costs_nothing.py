@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import pytest
 from aiortc.rtp import is_rtcp
 
 from edge.media.rtp import packets_received, send_keepalive
@@ -53,6 +54,7 @@ async def keep_alive(peer: Peer) -> None:
         await send_keepalive(peer.pc)
 
 
+@pytest.mark.slow
 async def test_a_silent_pair_sends_less_than_1_kbit_a_second_each_and_no_rtp() -> None:
     async with connected_pair() as pair:
         # Both have spoken, so both have reports to repeat.

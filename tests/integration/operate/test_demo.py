@@ -28,6 +28,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_the_demo_asks_hears_the_right_answers_and_leaves_only_the_reply(folder: Path) -> None:
     demo = start_demo(folder)
     told, _ = demo.communicate(timeout=60)
