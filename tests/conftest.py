@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from workers.embedded_redis import private_redis
 from workers.settings import Settings
 from workers.storage.redis_client import connect
+from workers.supervision.embedded_redis import private_redis
 
 
 @pytest.fixture(scope="session")

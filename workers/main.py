@@ -14,11 +14,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from workers.account_commands import accounts
-from workers.console import plain_errors, read_settings
-from workers.event_commands import events
-from workers.key_commands import keys
-from workers.secret_commands import secrets
+from workers.commands.accounts import accounts
+from workers.commands.console import plain_errors, read_settings
+from workers.commands.events import events
+from workers.commands.keys import keys
+from workers.commands.secrets import secrets
 from workers.settings import Settings
 
 Part = Literal["gateway", "llm-gateway", "turns", "config"]
@@ -43,8 +43,8 @@ def _process(name: str) -> Iterator[Settings]:
 
     Where no API key is set, the one that `edgewise up` made in the home counts.
     """
-    from workers.home import Home
     from workers.logs import set_up_logs
+    from workers.supervision.home import Home
 
     settings = read_settings()
     key_file = Home(settings.home_path).key_file
@@ -84,7 +84,7 @@ def up(
 
     Ctrl-C or SIGTERM stops it.
     """
-    from workers.run_up import run_up
+    from workers.supervision.run_up import run_up
 
     with plain_errors():
         run_up(read_settings(), as_json=as_json)
@@ -140,7 +140,7 @@ def health(
     part: Annotated[Part, typer.Argument(help="Which part of this machine or container.")],
 ) -> None:
     """Exit with 0 if the part serves, else say why not; what a container's health check calls."""
-    from workers.health import check_server, check_worker
+    from workers.commands.health import check_server, check_worker
 
     with plain_errors():
         if part == "turns" or part == "config":  # noqa: PLR1714  # mypy narrows this form alone
@@ -152,7 +152,7 @@ def health(
 @app.command()
 def doctor() -> None:
     """Say what is in force, what is missing and how to mend it; exits with 1 if something is."""
-    from workers.doctor import run_doctor
+    from workers.commands.doctor import run_doctor
 
     raise typer.Exit(run_doctor(read_settings()))
 
@@ -166,7 +166,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where the reply is written.")] = Path("demo-reply.wav"),
 ) -> None:
     """Start a private system, ask it a question by voice, show what happens, stop it again."""
-    from workers.demo import run_demo
+    from workers.commands.demo import run_demo
 
     with plain_errors():
         raise typer.Exit(run_demo(wav, out))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.talking import Talking
 from tests.servers.system import clean_environment, command, wait_for
-from workers.embedded_redis import private_redis
+from workers.supervision.embedded_redis import private_redis
 
 KEY = "a-key-of-the-operators-own-0123456789"
 

@@ -28,11 +28,11 @@ from tests.fakes.scripted_turn_worker import (
 )
 from tests.integration.gateway_sessions.client import Client
 from tests.integration.gateway_sessions.conftest import Gateway, StartGateway
-from workers.embedded_redis import private_redis
 from workers.gateway.apology import TEXT
 from workers.settings import Settings
 from workers.storage.redis_client import connect
 from workers.storage.turn_streams import TurnStreams
+from workers.supervision.embedded_redis import private_redis
 
 SPEECH = [b"\x78" + bytes([number]) * 40 for number in range(12)]
 IMPATIENT = pytest.mark.usefixtures("impatient")

@@ -12,7 +12,6 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.integration.llm_gateway.conftest import KEY
-from workers.embedded_redis import private_redis
 from workers.errors import StorageUnavailableError
 from workers.llm_gateway.relay import Tokens
 from workers.llm_gateway.usage import Usage
@@ -21,6 +20,7 @@ from workers.storage.database import open_engine
 from workers.storage.keys import make_account, make_key
 from workers.storage.redis_client import connect
 from workers.storage.upgrade import upgrade_engine
+from workers.supervision.embedded_redis import private_redis
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

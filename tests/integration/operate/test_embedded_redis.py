@@ -10,9 +10,9 @@ import pytest
 from redis import Redis
 
 from tests.integration.operate.conftest import is_gone, wait_until
-from workers import embedded_redis
-from workers.embedded_redis import private_redis, redis_binary, start_redis
 from workers.errors import ConfigurationError
+from workers.supervision import embedded_redis
+from workers.supervision.embedded_redis import private_redis, redis_binary, start_redis
 
 
 def test_what_was_written_is_there_after_a_kill_and_after_a_stop(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_it_listens_on_a_socket_that_only_its_owner_may_use(tmp_path: Path) -> N
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     code = (
         "import pathlib, sys, time\n"
-        "from workers.embedded_redis import private_redis\n"
+        "from workers.supervision.embedded_redis import private_redis\n"
         "with private_redis(pathlib.Path(sys.argv[1])):\n"
         "    print('up', flush=True)\n"
         "    time.sleep(60)\n"

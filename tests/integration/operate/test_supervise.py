@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workers.supervise import Part, PartEndedError, Supervisor
+from workers.supervision.supervise import Part, PartEndedError, Supervisor
 
 STAYS = "import time; time.sleep(60)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
@@ -138,7 +138,7 @@ def until_now(condition: Callable[[], object], within_s: float = 10.0) -> None:
 def test_a_tethered_process_ends_with_its_parent(ends_with: signal.Signals) -> None:
     code = (
         "import os, subprocess, sys, time\n"
-        "from workers.tether import tethered\n"
+        "from workers.supervision.tether import tethered\n"
         f"command = tethered([sys.executable, '-c', {STAYS!r}], {int(ends_with)})\n"
         "print(subprocess.Popen(command, stdout=subprocess.DEVNULL).pid, flush=True)\n"
         "time.sleep(60)\n"

@@ -25,9 +25,9 @@ from tests.servers.parts import (
 from tests.servers.postgres import Postgres, running_postgres
 from tests.servers.system import wait_for
 from workers.celery_app import make_celery
-from workers.embedded_redis import private_redis, start_redis
 from workers.settings import Settings
 from workers.storage.database import open_engine
+from workers.supervision.embedded_redis import private_redis, start_redis
 
 AGENT = {"name": "a", "system_prompt": "b", "voice": {"voice_id": "ivy"}}
 

@@ -1,6 +1,6 @@
 """The settings as in docs/server.md; `python -m tests.unit.operate.settings_table` prints them."""
 
-from workers.doctor import shown
+from workers.commands.doctor import shown
 from workers.settings import Settings
 
 

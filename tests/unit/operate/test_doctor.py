@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from workers.checks import (
+from workers.commands.checks import (
     check_database,
     check_exposure,
     check_gateway_port,
@@ -14,7 +14,7 @@ from workers.checks import (
     check_redis,
     run_checks,
 )
-from workers.doctor import MASK, run_doctor, shown, source_of, without_password
+from workers.commands.doctor import MASK, run_doctor, shown, source_of, without_password
 from workers.settings import Settings
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from workers import follow_logs
-from workers.follow_logs import LogFollower, error_line
+from workers.supervision import follow_logs
+from workers.supervision.follow_logs import LogFollower, error_line
 
 
 def entry(level: str, event: str, **more: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from workers.errors import ConfigurationError
-from workers.home import hold, open_home, read_or_make_key
+from workers.supervision.home import hold, open_home, read_or_make_key
 
 
 def mode(path: Path) -> int:
@@ -78,7 +78,7 @@ def test_a_home_is_held_by_one_process_at_a_time(tmp_path: Path) -> None:
 
 HOLDS_AND_DIES = """
 import os, pathlib, subprocess, sys
-from workers.home import Home, hold
+from workers.supervision.home import Home, hold
 with hold(Home(pathlib.Path(sys.argv[1]))) as lock:
     subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], pass_fds=[lock])
     os._exit(9)

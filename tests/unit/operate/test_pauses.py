@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.supervise import LONGEST_PAUSE_S, pause_before
+from workers.supervision.supervise import LONGEST_PAUSE_S, pause_before
 
 
 def test_the_first_restart_is_at_once_and_the_next_ones_wait_longer() -> None:

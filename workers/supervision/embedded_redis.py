@@ -14,7 +14,7 @@ from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workers.errors import ConfigurationError
-from workers.tether import tethered
+from workers.supervision.tether import tethered
 
 READY_S = 10.0
 STOP_S = 3.0

@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.embedded_redis import redis_socket
 from workers.errors import KeysUnavailableError
-from workers.follow_logs import LogFollower
-from workers.home import hold, open_home, read_or_make_key
 from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
-from workers.start import start_system
-from workers.supervise import Supervisor
+from workers.supervision.embedded_redis import redis_socket
+from workers.supervision.follow_logs import LogFollower
+from workers.supervision.home import hold, open_home, read_or_make_key
+from workers.supervision.start import start_system
+from workers.supervision.supervise import Supervisor
 
 LOOK_EVERY_S = 0.5
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Self
 
 from workers.errors import EdgewiseError
-from workers.home import write_atomically
-from workers.tether import tethered
+from workers.supervision.home import write_atomically
+from workers.supervision.tether import tethered
 
 LONG_ENOUGH_S = 3.0
 """A process that ran this long was at work: it is started again at once, however often it ends."""

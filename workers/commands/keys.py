@@ -7,8 +7,8 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.account import DEFAULT_ACCOUNT, SCOPES, KeyName
-from workers.account_commands import account_name
-from workers.console import database, write_table
+from workers.commands.accounts import account_name
+from workers.commands.console import database, write_table
 
 keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 

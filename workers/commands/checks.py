@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 from redis import Redis
 from redis.exceptions import RedisError
 
-from workers.embedded_redis import redis_binary
 from workers.errors import EdgewiseError
 from workers.settings import Settings
+from workers.supervision.embedded_redis import redis_binary
 
 OLDEST_PYTHON: Final = (3, 11)
 ANSWER_S: Final = 3.0

@@ -7,7 +7,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.account import AccountName
-from workers.console import database, write_table
+from workers.commands.console import database, write_table
 
 accounts = typer.Typer(help="Make and list accounts.", no_args_is_help=True)
 

@@ -10,7 +10,7 @@ import httpx
 from rich.console import Console
 
 from workers.settings import Settings
-from workers.up import System, up
+from workers.supervision.up import System, up
 
 AGENT = {
     "name": "Edgewise",

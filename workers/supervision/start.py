@@ -14,13 +14,13 @@ import httpx
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from workers.embedded_redis import redis_command
 from workers.errors import EdgewiseError
-from workers.home import Home
 from workers.secrets.key_ring import KEYS_VARIABLE
 from workers.secrets.unsealing import PRIVATE_VARIABLE
 from workers.settings import Settings
-from workers.supervise import Part, Supervisor, tail
+from workers.supervision.embedded_redis import redis_command
+from workers.supervision.home import Home
+from workers.supervision.supervise import Part, Supervisor, tail
 
 READY_S: Final = 30.0
 POLL_S: Final = 0.05

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.console import FAILED, database, plain_errors, read_settings, write_table
+from workers.commands.console import FAILED, database, plain_errors, read_settings, write_table
 
 if TYPE_CHECKING:
     from pathlib import Path

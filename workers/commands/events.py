@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from schemas.config_event import Status
-from workers.console import FAILED, database
+from workers.commands.console import FAILED, database
 
 if TYPE_CHECKING:
     from workers.storage.event_reports import EventReport

@@ -17,9 +17,9 @@ import httpx
 from dotenv import dotenv_values
 from rich.console import Console
 
+from workers.commands.question import QUESTIONS, speak_question
 from workers.errors import EdgewiseError
-from workers.question import QUESTIONS, speak_question
-from workers.tether import tethered
+from workers.supervision.tether import tethered
 
 UP_S: Final = 40.0
 STOP_S: Final = 6.0

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workers.checks import Check, run_checks
+from workers.commands.checks import Check, run_checks
 from workers.settings import Settings
 
 PREFIX: Final = "EDGEWISE_"
