@@ -36,6 +36,7 @@ def _without_nul(text: str) -> str:
 Text = Annotated[str, AfterValidator(_without_nul)]
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=256, strip_whitespace=True)]
 Prompt = Annotated[Text, StringConstraints(min_length=1, max_length=32_768)]
+ExternalId = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
 Greeting = Annotated[Text, StringConstraints(min_length=1, max_length=2_048)]
 Keyterm = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 Encoding = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
@@ -191,6 +192,8 @@ class Agent(Closed):
     """The stored record, as the API returns it and as a turn reads it."""
 
     id: AgentId
+    external_id: ExternalId | None = None
+    """What its owner calls it, where it came by a batch, a message or a webhook under that name."""
     name: Name
     system_prompt: Prompt
     greeting: Greeting | None

@@ -6,9 +6,9 @@ its id alone. The worker's answer wakes the REST call that waits for it.
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import AwareDatetime, Field, TypeAdapter
 
-from schemas.agent import Agent, AgentFields, ChangedFields, LlmView
+from schemas.agent import Agent, AgentFields, ChangedFields, ExternalId, LlmView
 from schemas.closed import Closed
 from schemas.error import ErrorCode
 from schemas.ids import AgentId, EventId
@@ -31,6 +31,9 @@ class AgentUpsert(Closed):
     account: str
     agent: AgentFields
     llm: tuple[LlmView, ...] = ()
+    external_id: ExternalId | None = None
+    occurred_at: AwareDatetime | None = None
+    """When it came about where it was sent from; None: when it was accepted."""
 
 
 class AgentChange(Closed):
@@ -41,6 +44,8 @@ class AgentChange(Closed):
     account: str
     changes: ChangedFields
     llm: tuple[LlmView, ...] | None = None
+    occurred_at: AwareDatetime | None = None
+    """When it came about where it was sent from; None: when it was accepted."""
 
 
 class AgentDelete(Closed):
@@ -49,6 +54,8 @@ class AgentDelete(Closed):
     kind: Literal["agent.delete"] = "agent.delete"
     agent_id: AgentId
     account: str
+    occurred_at: AwareDatetime | None = None
+    """When it came about where it was sent from; None: when it was accepted."""
 
 
 Change = AgentUpsert | AgentChange | AgentDelete

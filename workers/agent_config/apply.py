@@ -215,6 +215,7 @@ def build_agent(change: AgentUpsert, *, created_at: datetime, updated_at: dateti
     fields = {name: getattr(change.agent, name) for name in AgentFields.model_fields}
     return Agent(
         id=change.agent_id,
+        external_id=change.external_id,
         llm=change.llm,
         created_at=created_at,
         updated_at=updated_at,
