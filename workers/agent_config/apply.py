@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
 
 from schemas.agent import Agent, AgentFields, LlmView
-from schemas.config_event import AgentChange, AgentDelete, AgentUpsert, ConfigResult
+from schemas.config_event import AgentChange, AgentDelete, AgentUpsert, Change, ConfigResult
 from workers.agent_config.entries import store_entries
+from workers.agent_config.order import place_in_time
 from workers.agent_config.refusal import ChangeRefusedError
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
@@ -40,6 +41,7 @@ from workers.storage.event_leases import (
     take_lease,
 )
 from workers.storage.llm_rows import replace_entries
+from workers.storage.tombstones import find_tombstone, put_tombstone
 
 LEASE_S: Final = 10.0
 """How long an event belongs to the worker that took it: longer than applying may take."""
@@ -193,21 +195,46 @@ def _apply(connection: Connection, lease: _Lease, vault: Vault | None) -> _Appli
         held = None
         if isinstance(change, AgentUpsert):
             raise _no_such_agent()
+    occurred_at = place_in_time(change, event.accepted_at, _newest(connection, change, held))
     if isinstance(change, AgentUpsert):
         agent = build_agent(change, created_at=event.accepted_at, updated_at=event.accepted_at)
+    elif isinstance(change, AgentDelete):
+        return _remove(connection, change, held, occurred_at=occurred_at, now=now)
     elif held is None:
         raise _no_such_agent()
-    elif isinstance(change, AgentDelete):
-        remove_agent(connection, change.agent_id)
-        replace_entries(connection, change.agent_id)
-        return _Applied(gone=held)
     else:
         agent = changed_agent(held.agent, change, updated_at=event.accepted_at)
     if change.llm is not None:
         whose = (change.account, change.agent_id)
         sealed = take_sealed(connection, event_id)
         store_entries(connection, vault, owner=whose, entries=change.llm, sealed=sealed, now=now)
-    return _Applied(stored=put_agent(connection, change.account, agent))
+    return _Applied(stored=put_agent(connection, change.account, agent, occurred_at=occurred_at))
+
+
+def _newest(connection: Connection, change: Change, held: StoredAgent | None) -> datetime | None:
+    """Return when the newest change that was applied to this agent came about."""
+    if held is None:
+        return find_tombstone(connection, change.account, change.agent_id)
+    return held.occurred_at or held.agent.updated_at
+
+
+def _remove(
+    connection: Connection,
+    change: AgentDelete,
+    held: StoredAgent | None,
+    *,
+    occurred_at: datetime,
+    now: datetime,
+) -> _Applied:
+    """Remove an agent; one that is not there (yet) is gone all the same for what came before."""
+    if held is None and change.occurred_at is None:
+        raise _no_such_agent()
+    whose = (change.account, change.agent_id)
+    put_tombstone(connection, *whose, occurred_at=occurred_at, removed_at=now)
+    if held is not None:
+        remove_agent(connection, change.agent_id)
+        replace_entries(connection, change.agent_id)
+    return _Applied(gone=held)
 
 
 def build_agent(change: AgentUpsert, *, created_at: datetime, updated_at: datetime) -> Agent:

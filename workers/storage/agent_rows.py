@@ -1,12 +1,13 @@
 """Agents in the database; each function works inside a transaction of its caller."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import Connection, Row, delete, insert, select, tuple_, update
 
 from schemas.agent import Agent
 from schemas.closed import Closed
-from workers.storage.tables import agents, to_microseconds
+from workers.storage.tables import agents, from_microseconds, to_microseconds
 
 Position = tuple[int, str]
 """Where a page ends: creation in microseconds since the epoch, and id."""
@@ -18,6 +19,8 @@ class StoredAgent(Closed):
     account: str
     version: int
     agent: Agent
+    occurred_at: datetime | None = None
+    """When the newest change that was applied to it came about; None: nobody noted it."""
 
 
 def find_agent(connection: Connection, agent_id: str) -> StoredAgent | None:
@@ -38,15 +41,22 @@ def remove_agent(connection: Connection, agent_id: str) -> None:
     connection.execute(delete(agents).where(agents.c.id == agent_id))
 
 
-def put_agent(connection: Connection, account: str, agent: Agent) -> StoredAgent:
-    """Store an agent, new or changed; its creation, once stored, stays as it was."""
+def put_agent(
+    connection: Connection, account: str, agent: Agent, *, occurred_at: datetime | None = None
+) -> StoredAgent:
+    """Store an agent, new or changed; its creation, once stored, stays as it was.
+
+    `occurred_at` is when the newest change to it came about.
+    """
     held = find_agent(connection, agent.id)
     if held is None:
-        stored = StoredAgent(account=account, version=1, agent=agent)
+        stored = StoredAgent(account=account, version=1, agent=agent, occurred_at=occurred_at)
         connection.execute(insert(agents).values(**_values(stored)))
         return stored
     kept = agent.model_copy(update={"created_at": held.agent.created_at})
-    stored = StoredAgent(account=held.account, version=held.version + 1, agent=kept)
+    stored = StoredAgent(
+        account=held.account, version=held.version + 1, agent=kept, occurred_at=occurred_at
+    )
     connection.execute(update(agents).where(agents.c.id == agent.id).values(**_values(stored)))
     return stored
 
@@ -67,7 +77,8 @@ def position_of(agent: Agent) -> Position:
     return to_microseconds(agent.created_at), agent.id
 
 
-def _values(stored: StoredAgent) -> dict[str, str | int]:
+def _values(stored: StoredAgent) -> dict[str, str | int | None]:
+    occurred_at = stored.occurred_at
     return {
         "id": stored.agent.id,
         "account": stored.account,
@@ -75,13 +86,16 @@ def _values(stored: StoredAgent) -> dict[str, str | int]:
         "document": stored.agent.model_dump_json(),
         "created_at": to_microseconds(stored.agent.created_at),
         "updated_at": to_microseconds(stored.agent.updated_at),
+        "occurred_at": None if occurred_at is None else to_microseconds(occurred_at),
     }
 
 
 def _stored(row: Row[Sequence[object]]) -> StoredAgent:
     columns = row._mapping  # noqa: SLF001  # SQLAlchemy's documented name for it
+    occurred_at = columns["occurred_at"]
     return StoredAgent(
         account=columns["account"],
         version=columns["version"],
         agent=Agent.model_validate_json(columns["document"]),
+        occurred_at=None if occurred_at is None else from_microseconds(occurred_at),
     )

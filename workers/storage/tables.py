@@ -20,6 +20,7 @@ agents: Final = Table(
     Column("document", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("occurred_at", BigInteger),
     Index("agents_newest", "account", "created_at", "id"),
 )
 
@@ -44,6 +45,17 @@ config_events: Final = Table(
     Index("config_events_by_status", "status", "accepted_at"),
     Index("config_events_by_agent", "agent_id", "status", "accepted_at"),
     Index("config_events_by_due", "status", "due_at"),
+    Index("config_events_by_settled", "settled_at"),
+)
+
+agent_tombstones: Final = Table(
+    "agent_tombstones",
+    metadata,
+    Column("account", String(64), primary_key=True),
+    Column("agent_id", String(64), primary_key=True),
+    Column("occurred_at", BigInteger, nullable=False),
+    Column("removed_at", BigInteger, nullable=False),
+    Index("agent_tombstones_by_age", "removed_at"),
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -29,7 +29,7 @@ LEASE_S = 1.5
 _HANGS = """
 import pathlib, sys, time
 from workers.agent_config import apply
-def hang(*_):
+def hang(*_, **__):
     pathlib.Path(sys.argv[1]).touch()
     time.sleep(60)
 apply.put_agent = hang
