@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge.errors import SoundError
 from edge.media.resample import Resampler
-from edge.sound import LATENCY_S, Format, as_sound_error, find_format, load_portaudio
+from edge.sound import Format, find_format, open_stream
 from schemas.audio import CHUNK_SAMPLES, PACKET_MS, SPEECH_RATE
 
 MOST_CHUNKS: Final = 1000 // PACKET_MS
@@ -79,19 +79,8 @@ class Microphone:
                 ) from error
 
     def _open(self) -> None:
-        portaudio = load_portaudio()
         self.format = find_format("input", self._wanted, SPEECH_RATE)
-        with as_sound_error(f"the microphone {self.format.name!r}"):
-            self._stream = portaudio.RawInputStream(
-                samplerate=self.format.rate,
-                blocksize=self.format.rate * PACKET_MS // 1000,
-                device=self.format.device,
-                channels=self.format.channels,
-                dtype="int16",
-                latency=LATENCY_S,
-                callback=self._captured,
-            )
-            self._stream.start()
+        self._stream = open_stream("input", self.format, self._captured)
 
     def _captured(self, data: Any, _frames: int, _times: Any, status: Any) -> None:
         """Keep what was captured; runs on PortAudio's thread."""

@@ -1,12 +1,13 @@
 """PortAudio, found and asked: which devices there are and what they can do."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from edge.errors import SoundError
+from schemas.audio import PACKET_MS
 
 Direction = Literal["input", "output"]
 
@@ -101,6 +102,28 @@ def find_format(direction: Direction, wanted: str | None, rate: int) -> Format:
         f"{what} {device.name!r} can neither be opened in mono nor in stereo ({last}); "
         "is it in use? Choose another of those that `edgewise-device devices` lists."
     )
+
+
+def open_stream(direction: Direction, found: Format, callback: Callable[..., None]) -> Any:
+    """Return a started raw stream of 20 ms blocks, 16 bit, interleaved; raises SoundError.
+
+    PortAudio calls `callback` on a thread of its own; see sounddevice's RawStream.
+    """
+    portaudio = load_portaudio()
+    is_input = direction == "input"
+    make = portaudio.RawInputStream if is_input else portaudio.RawOutputStream
+    with as_sound_error(f"the {'microphone' if is_input else 'speaker'} {found.name!r}"):
+        stream = make(
+            samplerate=found.rate,
+            blocksize=found.rate * PACKET_MS // 1000,
+            device=found.device,
+            channels=found.channels,
+            dtype="int16",
+            latency=LATENCY_S,
+            callback=callback,
+        )
+        stream.start()
+    return stream
 
 
 def _find_device(direction: Direction, wanted: str | None, what: str) -> Device:

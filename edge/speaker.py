@@ -12,8 +12,7 @@ from edge.media.resample import Resampler
 from edge.playout import SILENCE
 from edge.reply_line import ReplyLine
 from edge.settings import REPLY_RATE
-from edge.sound import LATENCY_S, Format, as_sound_error, find_format, load_portaudio
-from schemas.audio import PACKET_MS
+from edge.sound import Format, find_format, open_stream
 
 
 class Speaker:
@@ -37,20 +36,9 @@ class Speaker:
         await asyncio.to_thread(self._stream.close)
 
     def _open(self) -> None:
-        portaudio = load_portaudio()
         self.format = find_format("output", self._wanted, REPLY_RATE)
         self._feed = Feed(self._line, self.format)
-        with as_sound_error(f"the speaker {self.format.name!r}"):
-            self._stream = portaudio.RawOutputStream(
-                samplerate=self.format.rate,
-                blocksize=self.format.rate * PACKET_MS // 1000,
-                device=self.format.device,
-                channels=self.format.channels,
-                dtype="int16",
-                latency=LATENCY_S,
-                callback=self._asked,
-            )
-            self._stream.start()
+        self._stream = open_stream("output", self.format, self._asked)
 
     def _asked(self, out: Any, frames: int, _times: Any, _status: Any) -> None:
         """Fill `out`; runs on PortAudio's thread and never waits."""

@@ -3,7 +3,11 @@
 import re
 import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import httpx
+
+from schemas.error import ErrorBody
 from tests.servers.parts import environment
 from tests.servers.system import command
 from workers.settings import Settings
@@ -53,3 +57,29 @@ def make_key(settings: Settings, *scopes: str, account: str = "default") -> Made
 def revoke(settings: Settings, key: MadeKey) -> None:
     done = edgewise(settings, "keys", "revoke", key.id)
     assert done.returncode == 0, done.stderr
+
+
+AGENT = {"name": "a", "system_prompt": "b", "voice": {"voice_id": "ivy"}}
+OFFER = (Path(__file__).parents[1] / "data" / "sdp" / "chromium.sdp").read_bytes()
+SDP = {"Content-Type": "application/sdp"}
+
+
+@dataclass(frozen=True)
+class Keys:
+    admin: MadeKey
+    configure: MadeKey
+    talk: MadeKey
+    llm: MadeKey
+    other: MadeKey
+    """An admin key of another account."""
+
+
+def opened(client: httpx.Client, agent_id: str, key: MadeKey | str) -> httpx.Response:
+    text = key if isinstance(key, str) else key.text
+    headers = {**SDP, "Authorization": f"Bearer {text}"}
+    return client.post(f"/v1/agents/{agent_id}/sessions", content=OFFER, headers=headers)
+
+
+def assert_refused(answer: httpx.Response, status: int, code: str) -> None:
+    body = ErrorBody.model_validate_json(answer.content)
+    assert (answer.status_code, body.code) == (status, code), answer.text

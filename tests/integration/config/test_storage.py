@@ -1,62 +1,33 @@
-"""The database: migrations, events settled by compare-and-set, agents and their copies."""
+"""The database: migrations, and events settled by compare-and-set."""
 
-import asyncio
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from redis.asyncio import Redis
 from sqlalchemy import Engine
 
-from schemas.agent import AgentCreate, Voice
-from schemas.config_event import AgentUpsert
 from schemas.ids import new_id
+from tests.integration.config.stored_agents import NOW, accept, change, store
 from tests.servers.parts import configure, environment
 from workers.agent_config.apply import apply_event
 from workers.errors import ConfigurationError, StorageUnavailableError
 from workers.settings import Settings
-from workers.storage import presence
-from workers.storage.agent_cache import STORE_COPY, copy_arguments, copy_key
 from workers.storage.agent_rows import (
-    StoredAgent,
     find_agent,
     page_of_agents,
     position_of,
     put_agent,
 )
-from workers.storage.agents import AgentStore
-from workers.storage.config_events import add_event, find_event, settle_event
+from workers.storage.config_events import find_event, settle_event
 from workers.storage.database import open_engine, reading, writing
-from workers.storage.redis_client import connect
 from workers.storage.tables import metadata
 from workers.storage.upgrade import is_newest, upgrade, upgrade_engine
-
-NOW = datetime(2026, 11, 22, 19, 5, 0, 123456, tzinfo=UTC)
-
-
-def change(name: str = "a", account: str = "default", agent_id: str | None = None) -> AgentUpsert:
-    agent = AgentCreate(name=name, system_prompt="b", voice=Voice(voice_id="ivy"))
-    return AgentUpsert(agent_id=agent_id or new_id("agent"), account=account, agent=agent)
-
-
-def accept(engine: Engine, event: AgentUpsert, *, expires_at: datetime | None = None) -> str:
-    event_id = new_id("event")
-    with writing(engine) as connection:
-        add_event(connection, event_id, event, accepted_at=NOW, expires_at=expires_at)
-    return event_id
-
-
-def store(engine: Engine, event: AgentUpsert, now: datetime = NOW) -> StoredAgent:
-    outcome = apply_event(engine, accept(engine, event), now)
-    assert outcome is not None
-    assert outcome[1] is not None
-    return outcome[1]
 
 
 def test_several_processes_migrate_at_once(stored: Settings) -> None:
@@ -225,103 +196,3 @@ def test_pages_hold_together_although_many_agents_are_of_the_same_moment(engine:
         after = position_of(page[-1])
     assert len(seen) == 7
     assert set(seen) == made
-
-
-async def test_the_store_finds_agents_of_the_account_that_asks(
-    engine: Engine, redis: Redis
-) -> None:
-    agents = AgentStore(engine, redis)
-    mine = store(engine, change()).agent
-    assert await agents.get(mine.id) == mine
-    assert await agents.get(mine.id, "default") == mine
-    assert await agents.get(mine.id, "other") is None
-    assert await agents.get(new_id("agent")) is None
-
-
-async def test_a_copy_serves_while_the_database_is_away(
-    engine: Engine, redis: Redis, settings: Settings
-) -> None:
-    mine = store(engine, change()).agent
-    await AgentStore(engine, redis).get(mine.id)
-    await redis.expire(copy_key(mine.id), 3600)  # an old one
-    gone = open_engine(configure(settings, database_url="postgresql+psycopg:///x?host=/nowhere"))
-    agents = AgentStore(gone, redis)
-    assert await agents.get(mine.id) == mine
-    with pytest.raises(StorageUnavailableError):
-        await agents.get(new_id("agent"))
-
-
-async def test_without_redis_the_database_answers(engine: Engine, settings: Settings) -> None:
-    mine = store(engine, change()).agent
-    nowhere = connect(configure(settings, redis_url="unix:///nowhere/redis.sock"))
-    assert await AgentStore(engine, nowhere).get(mine.id) == mine
-    await nowhere.aclose()
-
-
-async def test_an_old_copy_is_looked_up_again(engine: Engine, redis: Redis) -> None:
-    agents = AgentStore(engine, redis)
-    first = store(engine, change()).agent
-    await agents.get(first.id)
-    with writing(engine) as connection:
-        put_agent(connection, "default", first.model_copy(update={"name": "b"}))
-    assert (await agents.get(first.id)) == first
-    await redis.expire(copy_key(first.id), 3600)
-    found = await agents.get(first.id)
-    assert found is not None
-    assert found.name == "b"
-
-
-async def test_an_agent_that_is_gone_leaves_no_copy(engine: Engine, redis: Redis) -> None:
-    agents = AgentStore(engine, redis)
-    mine = store(engine, change()).agent
-    await agents.get(mine.id)
-    with writing(engine) as connection:
-        connection.execute(sa.text("DELETE FROM agents"))
-    await redis.expire(copy_key(mine.id), 3600)
-    assert await agents.get(mine.id) is None
-    assert await redis.exists(copy_key(mine.id)) == 0
-
-
-async def test_a_late_reader_does_not_put_an_older_copy_back(engine: Engine, redis: Redis) -> None:
-    older = store(engine, change())
-    with writing(engine) as connection:
-        newer = put_agent(connection, "default", older.agent.model_copy(update={"name": "b"}))
-    key = copy_key(older.agent.id)
-    assert await redis.eval(STORE_COPY, 1, key, *copy_arguments(newer)) == 1
-    assert await redis.eval(STORE_COPY, 1, key, *copy_arguments(older)) == 0
-    found = await AgentStore(engine, redis).get(older.agent.id)
-    assert found is not None
-    assert found.name == "b"
-
-
-async def test_a_copy_of_another_release_is_read_anew(engine: Engine, redis: Redis) -> None:
-    mine = store(engine, change()).agent
-    await redis.hset(copy_key(mine.id), mapping={"version": 1, "body": "{}"})
-    assert await AgentStore(engine, redis).get(mine.id) == mine
-
-
-async def test_a_worker_is_there_from_its_word_to_its_end(settings: Settings, redis: Redis) -> None:
-    stop = threading.Event()
-    threads = [
-        threading.Thread(target=presence.announce, args=(settings, "turns", stop)) for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(500):
-            if await presence.count(redis, "turns") == 2:
-                break
-            await asyncio.sleep(0.01)
-        assert await presence.count(redis, "turns") == 2
-        assert await presence.count(redis, "config") == 0
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(5)
-    assert await presence.count(redis, "turns") == 0
-
-
-async def test_a_worker_that_fell_silent_is_forgotten(redis: Redis) -> None:
-    seconds, _ = await redis.time()
-    await redis.zadd("presence:turns", {"dead": seconds - 6, "alive": seconds - 3})
-    assert await presence.count(redis, "turns") == 1

@@ -12,7 +12,6 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 from redis.asyncio import Redis
 
 from edge.media.rtp import PacketTrack
-from schemas.ids import new_id
 from schemas.session_events import GateOpened
 from tests.fakes.mutated_sdp import mutated
 from tests.fakes.scripted_turn_worker import ScriptedTurnWorker
@@ -77,7 +76,7 @@ async def test_what_cannot_be_taken_is_refused_in_the_common_format(
     assert len(gateway.sessions) == 0
 
 
-@pytest.mark.parametrize("agent_id", [new_id("agent"), "agent_x", "nonsense"])
+@pytest.mark.parametrize("agent_id", [f"agent_{0:032x}", "agent_x", "nonsense"])
 async def test_an_unknown_agent_is_not_found(gateway: Gateway, agent_id: str) -> None:
     answer = await gateway.http.post(
         f"/v1/agents/{agent_id}/sessions", content=CHROMIUM, headers=SDP

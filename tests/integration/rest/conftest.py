@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.servers.accounts import AGENT, Keys, make_account, make_key
 from tests.servers.parts import Part, configure, flush, running_config_worker, running_gateway
 from tests.servers.postgres import Postgres, running_postgres
 from workers.secrets.key_files import keys_folder
@@ -46,3 +47,17 @@ def gateway(system_settings: Settings) -> Iterator[tuple[Part, httpx.Client]]:
 @pytest.fixture
 def client(gateway: tuple[Part, httpx.Client]) -> httpx.Client:
     return gateway[1]
+
+
+@pytest.fixture(scope="module")
+def keys(system_settings: Settings) -> Keys:
+    make_account(system_settings, "acme")
+    own = [make_key(system_settings, scope) for scope in ("admin", "configure", "talk", "llm")]
+    return Keys(*own, make_key(system_settings, "admin", account="acme"))
+
+
+@pytest.fixture
+def agent_id(client: httpx.Client) -> str:
+    answer = client.post("/v1/agents", json=AGENT)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])

@@ -1,20 +1,12 @@
-"""The path of a turn with every port played by a fake; nothing here waits for a clock."""
+"""The path of a turn from the first word to the last entry of the reply."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-
-import numpy as np
 import pytest
 
-from edge.media.opus import OpusDecoder, OpusEncoder
+from edge.media.opus import OpusDecoder
 from schemas.chat import Message
 from schemas.turn import (
     Cancel,
     Done,
-    End,
     Heartbeat,
     Pause,
     ReplyAudio,
@@ -23,78 +15,16 @@ from schemas.turn import (
     Spoken,
     Started,
     Transcript,
-    TurnError,
-    TurnReply,
     UserAudio,
 )
+from tests.fakes.stage import END, SPEECH, Stage
 from tests.fakes.turns import (
     FakeChat,
     FakeConversation,
-    FakeReply,
     FakeStt,
-    FakeTts,
-    FakeUtterance,
     until,
 )
-from workers.errors import ModelError
-from workers.turns.ports import Pace, Ports, Turn
-from workers.turns.run_turn import run_turn
-from workers.turns.timeline import Timeline
-
-SPEECH = UserAudio(packets=tuple(OpusEncoder().encode(np.zeros(3_200, np.int16))))
-UNREACHED = ModelError("disconnected", "scripted", retryable=True)
-
-
-@dataclass
-class Stage:
-    """A turn and everything around it."""
-
-    stt: FakeStt = field(default_factory=lambda: FakeStt("hello"))
-    chat: FakeChat = field(default_factory=lambda: FakeChat("Hi. ", "How are you?"))
-    tts: FakeTts = field(default_factory=FakeTts)
-    conversation: FakeConversation = field(default_factory=FakeConversation)
-    utterance: FakeUtterance = field(default_factory=FakeUtterance)
-    reply: FakeReply = field(default_factory=FakeReply)
-    pace: Pace = field(default_factory=Pace)
-    attempt: int = 1
-    spoken: tuple[Spoken, ...] = ()
-    greeting: str | None = None
-
-    async def run(self) -> str:
-        turn = Turn("turn", "session", self.attempt, "ivy", "Be brief.", self.greeting, self.spoken)
-        ports = Ports(self.stt, self.chat, self.tts, self.conversation, self.reply)
-        timeline = Timeline(time.monotonic, 1.0, "fake")
-        async with asyncio.timeout(10):
-            return await run_turn(turn, self.utterance, ports, timeline, self.pace)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["asyncio.Task[str]"]:
-        task = asyncio.create_task(self.run())
-        try:
-            yield task
-            await task
-        finally:
-            task.cancel()
-
-    def say(self, *entries: UserAudio | Pause | Resume | End | Cancel) -> None:
-        for entry in entries:
-            self.utterance.write(entry)
-
-    def of(self, *kinds: type[TurnReply]) -> list[TurnReply]:
-        return [entry for entry in self.reply.entries if isinstance(entry, kinds)]
-
-    @property
-    def texts(self) -> list[str]:
-        return [e.text for e in self.of(ReplyText) if isinstance(e, ReplyText)]
-
-    @property
-    def done(self) -> Done:
-        (done,) = self.of(Done)
-        assert isinstance(done, Done)
-        return done
-
-
-END = End(silence_ms=600)
+from workers.turns.ports import Pace
 
 
 async def test_an_utterance_becomes_a_spoken_reply_in_the_agreed_order() -> None:
@@ -242,78 +172,6 @@ async def test_a_gateway_that_is_gone_ends_the_turn() -> None:
     stage.say(SPEECH)
     stage.utterance.write(None)
     assert await stage.run() == "cancelled"
-
-
-async def test_a_model_that_fails_is_told_of_and_apologised_for() -> None:
-    stage = Stage(chat=FakeChat(error=UNREACHED))
-    stage.say(SPEECH, Pause(), END)
-    assert await stage.run() == "failed"
-    (error,) = stage.of(TurnError)
-    assert isinstance(error, TurnError)
-    assert error.code == "disconnected"
-    assert error.retryable
-    assert stage.texts == ["Sorry, I could not reach the language model."]
-    assert stage.of(ReplyAudio)
-
-
-async def test_a_failure_after_the_first_sentence_ends_the_reply_with_a_short_line() -> None:
-    stage = Stage(chat=FakeChat("First. ", "Second is cut", error=UNREACHED))
-    stage.say(SPEECH, END)
-    assert await stage.run() == "failed"
-    assert stage.texts == ["First.", "Sorry, the rest of my answer was lost."]
-
-
-async def test_a_failed_guess_that_is_thrown_away_is_never_heard() -> None:
-    stage = Stage(stt=FakeStt("one", "two"), chat=FakeChat(error=UNREACHED))
-    async with stage.running():
-        stage.say(SPEECH, Pause())
-        await stage.chat.asked.wait()
-        stage.chat.error, stage.chat.deltas = None, ("Fine.",)
-        stage.say(Resume(), SPEECH, END)
-    assert stage.done.status == "completed"
-    assert not stage.of(TurnError)
-
-
-async def test_a_reply_that_has_no_words_is_a_failure_and_is_heard_as_one() -> None:
-    stage = Stage(chat=FakeChat("**", " 🙂 "))
-    stage.say(SPEECH, END)
-    assert await stage.run() == "failed"
-    assert stage.texts == ["Sorry, the language model did not give a usable answer."]
-
-
-async def test_an_engine_that_does_not_understand_says_so() -> None:
-    stage = Stage()
-    stage.stt.broken = True
-    stage.say(SPEECH, END)
-    assert await stage.run() == "failed"
-    (error,) = stage.of(TurnError)
-    assert isinstance(error, TurnError)
-    assert error.code == "stt_failed"
-    assert stage.texts == ["Sorry, I could not make out what you said."]
-
-
-async def test_an_engine_that_cannot_speak_fails_the_turn() -> None:
-    stage = Stage()
-    stage.tts.broken = True
-    stage.say(SPEECH, END)
-    assert await stage.run() == "failed"
-    (error,) = stage.of(TurnError)
-    assert isinstance(error, TurnError)
-    assert error.code == "tts_failed"
-
-
-async def test_anything_unforeseen_still_ends_the_turn_with_a_word() -> None:
-    stage = Stage()
-
-    async def read() -> tuple[Message, ...]:
-        raise LookupError
-
-    stage.conversation.read = read  # type: ignore[method-assign]
-    stage.say(SPEECH, END)
-    assert await stage.run() == "failed"
-    (error,) = stage.of(TurnError)
-    assert isinstance(error, TurnError)
-    assert error.code == "internal_error"
 
 
 async def test_the_model_is_asked_with_the_prompt_the_history_and_the_words_alone() -> None:

@@ -1,0 +1,89 @@
+"""A turn with every port played by a fake; nothing in it waits for a clock."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge.media.opus import OpusEncoder
+from schemas.turn import (
+    Cancel,
+    Done,
+    End,
+    Pause,
+    ReplyText,
+    Resume,
+    Spoken,
+    TurnReply,
+    UserAudio,
+)
+from tests.fakes.turns import (
+    FakeChat,
+    FakeConversation,
+    FakeReply,
+    FakeStt,
+    FakeTts,
+    FakeUtterance,
+)
+from workers.errors import ModelError
+from workers.turns.ports import Pace, Ports, Turn
+from workers.turns.run_turn import run_turn
+from workers.turns.timeline import Timeline
+
+SPEECH = UserAudio(packets=tuple(OpusEncoder().encode(np.zeros(3_200, np.int16))))
+UNREACHED = ModelError("disconnected", "scripted", retryable=True)
+
+
+@dataclass
+class Stage:
+    """A turn and everything around it."""
+
+    stt: FakeStt = field(default_factory=lambda: FakeStt("hello"))
+    chat: FakeChat = field(default_factory=lambda: FakeChat("Hi. ", "How are you?"))
+    tts: FakeTts = field(default_factory=FakeTts)
+    conversation: FakeConversation = field(default_factory=FakeConversation)
+    utterance: FakeUtterance = field(default_factory=FakeUtterance)
+    reply: FakeReply = field(default_factory=FakeReply)
+    pace: Pace = field(default_factory=Pace)
+    attempt: int = 1
+    spoken: tuple[Spoken, ...] = ()
+    greeting: str | None = None
+
+    async def run(self) -> str:
+        turn = Turn("turn", "session", self.attempt, "ivy", "Be brief.", self.greeting, self.spoken)
+        ports = Ports(self.stt, self.chat, self.tts, self.conversation, self.reply)
+        timeline = Timeline(time.monotonic, 1.0, "fake")
+        async with asyncio.timeout(10):
+            return await run_turn(turn, self.utterance, ports, timeline, self.pace)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["asyncio.Task[str]"]:
+        task = asyncio.create_task(self.run())
+        try:
+            yield task
+            await task
+        finally:
+            task.cancel()
+
+    def say(self, *entries: UserAudio | Pause | Resume | End | Cancel) -> None:
+        for entry in entries:
+            self.utterance.write(entry)
+
+    def of(self, *kinds: type[TurnReply]) -> list[TurnReply]:
+        return [entry for entry in self.reply.entries if isinstance(entry, kinds)]
+
+    @property
+    def texts(self) -> list[str]:
+        return [e.text for e in self.of(ReplyText) if isinstance(e, ReplyText)]
+
+    @property
+    def done(self) -> Done:
+        (done,) = self.of(Done)
+        assert isinstance(done, Done)
+        return done
+
+
+END = End(silence_ms=600)

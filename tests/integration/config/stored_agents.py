@@ -1,0 +1,36 @@
+"""Agents put into the database the way a config worker does it."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine
+
+from schemas.agent import AgentCreate, Voice
+from schemas.config_event import AgentUpsert
+from schemas.ids import new_id
+from workers.agent_config.apply import apply_event
+from workers.storage.agent_rows import (
+    StoredAgent,
+)
+from workers.storage.config_events import add_event
+from workers.storage.database import writing
+
+NOW = datetime(2026, 11, 22, 19, 5, 0, 123456, tzinfo=UTC)
+
+
+def change(name: str = "a", account: str = "default", agent_id: str | None = None) -> AgentUpsert:
+    agent = AgentCreate(name=name, system_prompt="b", voice=Voice(voice_id="ivy"))
+    return AgentUpsert(agent_id=agent_id or new_id("agent"), account=account, agent=agent)
+
+
+def accept(engine: Engine, event: AgentUpsert, *, expires_at: datetime | None = None) -> str:
+    event_id = new_id("event")
+    with writing(engine) as connection:
+        add_event(connection, event_id, event, accepted_at=NOW, expires_at=expires_at)
+    return event_id
+
+
+def store(engine: Engine, event: AgentUpsert, now: datetime = NOW) -> StoredAgent:
+    outcome = apply_event(engine, accept(engine, event), now)
+    assert outcome is not None
+    assert outcome[1] is not None
+    return outcome[1]

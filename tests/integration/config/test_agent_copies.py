@@ -1,0 +1,92 @@
+"""The copies of agents in Redis that turns read, and what serves while a part is away."""
+
+import pytest
+import sqlalchemy as sa
+from redis.asyncio import Redis
+from sqlalchemy import Engine
+
+from schemas.ids import new_id
+from tests.integration.config.stored_agents import change, store
+from tests.servers.parts import configure
+from workers.errors import StorageUnavailableError
+from workers.settings import Settings
+from workers.storage.agent_cache import STORE_COPY, copy_arguments, copy_key
+from workers.storage.agent_rows import (
+    put_agent,
+)
+from workers.storage.agents import AgentStore
+from workers.storage.database import open_engine, writing
+from workers.storage.redis_client import connect
+
+
+async def test_the_store_finds_agents_of_the_account_that_asks(
+    engine: Engine, redis: Redis
+) -> None:
+    agents = AgentStore(engine, redis)
+    mine = store(engine, change()).agent
+    assert await agents.get(mine.id) == mine
+    assert await agents.get(mine.id, "default") == mine
+    assert await agents.get(mine.id, "other") is None
+    assert await agents.get(new_id("agent")) is None
+
+
+async def test_a_copy_serves_while_the_database_is_away(
+    engine: Engine, redis: Redis, settings: Settings
+) -> None:
+    mine = store(engine, change()).agent
+    await AgentStore(engine, redis).get(mine.id)
+    await redis.expire(copy_key(mine.id), 3600)  # an old one
+    gone = open_engine(configure(settings, database_url="postgresql+psycopg:///x?host=/nowhere"))
+    agents = AgentStore(gone, redis)
+    assert await agents.get(mine.id) == mine
+    with pytest.raises(StorageUnavailableError):
+        await agents.get(new_id("agent"))
+
+
+async def test_without_redis_the_database_answers(engine: Engine, settings: Settings) -> None:
+    mine = store(engine, change()).agent
+    nowhere = connect(configure(settings, redis_url="unix:///nowhere/redis.sock"))
+    assert await AgentStore(engine, nowhere).get(mine.id) == mine
+    await nowhere.aclose()
+
+
+async def test_an_old_copy_is_looked_up_again(engine: Engine, redis: Redis) -> None:
+    agents = AgentStore(engine, redis)
+    first = store(engine, change()).agent
+    await agents.get(first.id)
+    with writing(engine) as connection:
+        put_agent(connection, "default", first.model_copy(update={"name": "b"}))
+    assert (await agents.get(first.id)) == first
+    await redis.expire(copy_key(first.id), 3600)
+    found = await agents.get(first.id)
+    assert found is not None
+    assert found.name == "b"
+
+
+async def test_an_agent_that_is_gone_leaves_no_copy(engine: Engine, redis: Redis) -> None:
+    agents = AgentStore(engine, redis)
+    mine = store(engine, change()).agent
+    await agents.get(mine.id)
+    with writing(engine) as connection:
+        connection.execute(sa.text("DELETE FROM agents"))
+    await redis.expire(copy_key(mine.id), 3600)
+    assert await agents.get(mine.id) is None
+    assert await redis.exists(copy_key(mine.id)) == 0
+
+
+async def test_a_late_reader_does_not_put_an_older_copy_back(engine: Engine, redis: Redis) -> None:
+    older = store(engine, change())
+    with writing(engine) as connection:
+        newer = put_agent(connection, "default", older.agent.model_copy(update={"name": "b"}))
+    key = copy_key(older.agent.id)
+    assert await redis.eval(STORE_COPY, 1, key, *copy_arguments(newer)) == 1
+    assert await redis.eval(STORE_COPY, 1, key, *copy_arguments(older)) == 0
+    found = await AgentStore(engine, redis).get(older.agent.id)
+    assert found is not None
+    assert found.name == "b"
+
+
+async def test_a_copy_of_another_release_is_read_anew(engine: Engine, redis: Redis) -> None:
+    mine = store(engine, change()).agent
+    await redis.hset(copy_key(mine.id), mapping={"version": 1, "body": "{}"})
+    assert await AgentStore(engine, redis).get(mine.id) == mine

@@ -1,0 +1,86 @@
+"""What a turn says and writes when an engine or the model fails."""
+
+from schemas.chat import Message
+from schemas.turn import (
+    Pause,
+    ReplyAudio,
+    Resume,
+    TurnError,
+)
+from tests.fakes.stage import END, SPEECH, UNREACHED, Stage
+from tests.fakes.turns import (
+    FakeChat,
+    FakeStt,
+)
+
+
+async def test_a_model_that_fails_is_told_of_and_apologised_for() -> None:
+    stage = Stage(chat=FakeChat(error=UNREACHED))
+    stage.say(SPEECH, Pause(), END)
+    assert await stage.run() == "failed"
+    (error,) = stage.of(TurnError)
+    assert isinstance(error, TurnError)
+    assert error.code == "disconnected"
+    assert error.retryable
+    assert stage.texts == ["Sorry, I could not reach the language model."]
+    assert stage.of(ReplyAudio)
+
+
+async def test_a_failure_after_the_first_sentence_ends_the_reply_with_a_short_line() -> None:
+    stage = Stage(chat=FakeChat("First. ", "Second is cut", error=UNREACHED))
+    stage.say(SPEECH, END)
+    assert await stage.run() == "failed"
+    assert stage.texts == ["First.", "Sorry, the rest of my answer was lost."]
+
+
+async def test_a_failed_guess_that_is_thrown_away_is_never_heard() -> None:
+    stage = Stage(stt=FakeStt("one", "two"), chat=FakeChat(error=UNREACHED))
+    async with stage.running():
+        stage.say(SPEECH, Pause())
+        await stage.chat.asked.wait()
+        stage.chat.error, stage.chat.deltas = None, ("Fine.",)
+        stage.say(Resume(), SPEECH, END)
+    assert stage.done.status == "completed"
+    assert not stage.of(TurnError)
+
+
+async def test_a_reply_that_has_no_words_is_a_failure_and_is_heard_as_one() -> None:
+    stage = Stage(chat=FakeChat("**", " 🙂 "))
+    stage.say(SPEECH, END)
+    assert await stage.run() == "failed"
+    assert stage.texts == ["Sorry, the language model did not give a usable answer."]
+
+
+async def test_an_engine_that_does_not_understand_says_so() -> None:
+    stage = Stage()
+    stage.stt.broken = True
+    stage.say(SPEECH, END)
+    assert await stage.run() == "failed"
+    (error,) = stage.of(TurnError)
+    assert isinstance(error, TurnError)
+    assert error.code == "stt_failed"
+    assert stage.texts == ["Sorry, I could not make out what you said."]
+
+
+async def test_an_engine_that_cannot_speak_fails_the_turn() -> None:
+    stage = Stage()
+    stage.tts.broken = True
+    stage.say(SPEECH, END)
+    assert await stage.run() == "failed"
+    (error,) = stage.of(TurnError)
+    assert isinstance(error, TurnError)
+    assert error.code == "tts_failed"
+
+
+async def test_anything_unforeseen_still_ends_the_turn_with_a_word() -> None:
+    stage = Stage()
+
+    async def read() -> tuple[Message, ...]:
+        raise LookupError
+
+    stage.conversation.read = read  # type: ignore[method-assign]
+    stage.say(SPEECH, END)
+    assert await stage.run() == "failed"
+    (error,) = stage.of(TurnError)
+    assert isinstance(error, TurnError)
+    assert error.code == "internal_error"
