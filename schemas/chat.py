@@ -1,15 +1,38 @@
 """What is asked of a language model and what it streams back."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call that the model wants made; `arguments` is JSON text as the model wrote it."""
+
+    id: str
+    """Unique within a reply of the model; the message with the result names it."""
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True)
 class Message:
     """One message of the conversation as the model sees it."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Of the assistant: what it asked for; a message of the role `tool` answers each."""
+    tool_call_id: str | None = None
+    """Of a tool: which call this is the result of."""
+
+
+@dataclass(frozen=True)
+class ToolOffer:
+    """A tool that the model may call; `parameters` is a JSON Schema."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -20,6 +43,7 @@ class ChatRequest:
     session_id: str
     turn_id: str
     attempt: int
+    tools: tuple[ToolOffer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,10 +54,22 @@ class Content:
 
 
 @dataclass(frozen=True)
+class ToolCallPiece:
+    """The model has written a piece of a tool call: a sign of life, `ToolCalls` has them whole."""
+
+
+@dataclass(frozen=True)
+class ToolCalls:
+    """The calls that the reply ends with, whole, at least one; comes before `Finished`."""
+
+    calls: tuple[ToolCall, ...]
+
+
+@dataclass(frozen=True)
 class Finished:
     """The model is done: no more text follows, although the stream may stay open a moment."""
 
     reason: str
 
 
-ChatEvent = Content | Finished
+ChatEvent = Content | ToolCallPiece | ToolCalls | Finished

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-Kind = Literal["agent", "session", "turn", "reply", "item", "event", "req", "key"]
+Kind = Literal["agent", "session", "turn", "reply", "item", "event", "req", "key", "call"]
 
 AgentId = Annotated[str, StringConstraints(pattern=r"^agent_[0-9a-f]{32}$")]
 SessionId = Annotated[str, StringConstraints(pattern=r"^session_[0-9a-f]{32}$")]

@@ -9,17 +9,18 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 import httpx
 import structlog
 from pydantic import SecretStr
 
-from schemas.chat import ChatEvent, ChatRequest, Content
+from schemas.chat import ChatEvent, ChatRequest, Content, ToolCallPiece
 from workers.errors import BlockedAddressError, InvalidBaseUrlError, ModelError
 from workers.providers.base_url_allow import Allow
 from workers.providers.base_url_policy import BaseUrlPolicy
+from workers.providers.chat_body import chat_body
 from workers.providers.chat_stream import ChatStream, status_error
 from workers.providers.pinned_transport import PinnedTransport
 from workers.providers.resolve import Resolve, system_resolve
@@ -152,7 +153,7 @@ class OpenAiChat:
                         break
                     for event in stream.feed(chunk):
                         yield event
-                        if isinstance(event, Content):
+                        if isinstance(event, Content | ToolCallPiece):
                             clock.content_taken()
                     if stream.is_closed:
                         break
@@ -169,11 +170,7 @@ class OpenAiChat:
         }
         if self._endpoint.api_key is not None:
             headers["Authorization"] = f"Bearer {self._endpoint.api_key.get_secret_value()}"
-        body = {
-            "model": self._endpoint.model,
-            "messages": [asdict(message) for message in request.messages],
-            "stream": True,
-        }
+        body = chat_body(self._endpoint.model, request)
         url = f"{self._endpoint.base_url.rstrip('/')}/chat/completions"
         return self._client.stream("POST", url, json=body, headers=headers)
 

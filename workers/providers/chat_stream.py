@@ -4,8 +4,9 @@ import json
 from http import HTTPStatus
 from typing import Any, Final
 
-from schemas.chat import ChatEvent, Content, Finished
+from schemas.chat import ChatEvent, Content, Finished, ToolCallPiece, ToolCalls
 from workers.errors import ModelError
+from workers.providers.chat_tool_calls import ToolCallParts
 from workers.providers.sse import SseParser, TooLargeError
 
 DONE: Final = "[DONE]"
@@ -16,6 +17,7 @@ class ChatStream:
 
     def __init__(self) -> None:
         self._parser = SseParser()
+        self._calls = ToolCallParts()
         self.has_content = False
         self.is_finished = False
         self.is_closed = False
@@ -41,31 +43,45 @@ class ChatStream:
             self.is_closed = True
         if self.is_closed or self.is_finished:
             return []
-        text, reason = _parse(data)
+        text, pieces, reason = _parse(data)
         events: list[ChatEvent] = []
         if text:
-            self.has_content = True
             events.append(Content(text))
+        if pieces:
+            self._take(pieces)
+            events.append(ToolCallPiece())
+        self.has_content = self.has_content or bool(events)
         if reason and self.has_content:
             self.is_finished = True
-            events.append(Finished(reason))
+            # Some servers finish with "stop" although there are calls.
+            calls = self._calls.whole()
+            events += [ToolCalls(calls), Finished(reason)] if calls else [Finished(reason)]
         return events
 
+    def _take(self, pieces: list[Any]) -> None:
+        try:
+            for piece in pieces:
+                self._calls.add(piece)
+        except (AttributeError, TypeError):
+            raise _bad_sse() from None
 
-def _parse(data: str) -> tuple[str, str | None]:
-    """Return the text of a chunk and why it is the last, if it is."""
+
+def _parse(data: str) -> tuple[str, list[Any], str | None]:
+    """Return the text of a chunk, its pieces of tool calls, and why it is the last, if it is."""
     try:
         chunk = json.loads(data)
         if chunk.get("error"):
             raise _in_band(chunk["error"])
         choices = chunk.get("choices") or [{}]
-        text = (choices[0].get("delta") or {}).get("content") or ""
+        delta = choices[0].get("delta") or {}
+        text = delta.get("content") or ""
+        pieces = delta.get("tool_calls") or []
         reason = choices[0].get("finish_reason")
     except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
         raise _bad_sse() from None
-    if not isinstance(text, str) or not isinstance(reason, str | None):
+    if not (isinstance(text, str) and isinstance(pieces, list) and isinstance(reason, str | None)):
         raise _bad_sse()
-    return text, reason
+    return text, pieces, reason
 
 
 def _bad_sse() -> ModelError:
