@@ -8,7 +8,9 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo "$$python"; break; }; done)
-PYTEST := $(BIN)/python -m pytest
+# Most tests wait for processes and sound, so two share the machine; the tests of a file stay together.
+TESTS_AT_ONCE ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile
 
 .PHONY: help setup demo up check format test test-slow test-all bench debian-packages clean
 
