@@ -10,6 +10,7 @@ from pydantic import (
     SecretStr,
     SerializerFunctionWrapHandler,
     StringConstraints,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -41,6 +42,7 @@ Greeting = Annotated[Text, StringConstraints(min_length=1, max_length=2_048)]
 Keyterm = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 Encoding = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
 Milliseconds = Annotated[int, Field(ge=100, le=6_000)]
+Seconds = Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)]
 
 
 class Voice(Closed):
@@ -100,6 +102,41 @@ class Output(Closed):
     volume: int = Field(default=100, ge=0, le=100)
 
 
+Line = Annotated[Text, StringConstraints(max_length=200, strip_whitespace=True)]
+
+
+class Lines(Closed):
+    """What is said when the model cannot speak for itself; null is the built-in line."""
+
+    filler: Line | None = None
+    """While the first words are late; empty: nothing is said."""
+    failed: Line | None = None
+    """When there will be no reply; the built-in line depends on what went wrong."""
+    broken_off: Line | None = None
+    """When a reply ends in the middle."""
+    not_understood: Line | None = None
+    """When the user's words could not be made out."""
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_said(cls, line: str | None, info: ValidationInfo) -> str | None:
+        is_silence = line is None or (line == "" and info.field_name == "filler")
+        if not is_silence and not any(character.isalnum() for character in line or ""):
+            raise ValueError("holds no word to say")
+        return line
+
+
+class Deadlines(Closed):
+    """How long to wait for the model, in seconds; null, and what is longer, is the operator's."""
+
+    connect: Seconds | None = None
+    first_token: Seconds | None = None
+    """To the first word of the last model that can be asked."""
+    between_tokens: Seconds | None = None
+    total: Seconds | None = None
+    """For the whole reply, from the first request on."""
+
+
 MAX_BASE_URL: Final = 2_048
 MAX_API_KEY: Final = 1_024
 MAX_ENTRIES: Final = 1
@@ -141,6 +178,8 @@ class AgentFields(Closed):
     greeting: Greeting | None = None
     input: Input = Input()
     output: Output = Output()
+    lines: Lines = Lines()
+    deadlines: Deadlines = Deadlines()
 
 
 class AgentCreate(AgentFields):
@@ -164,6 +203,8 @@ class ChangedFields(Closed):
     greeting: Greeting | None = None
     input: Input = Field(default_factory=_left_out)
     output: Output = Field(default_factory=_left_out)
+    lines: Lines = Field(default_factory=_left_out)
+    deadlines: Deadlines = Field(default_factory=_left_out)
 
     @model_serializer(mode="wrap")
     def _only_what_is_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -200,6 +241,8 @@ class Agent(Closed):
     voice: Voice
     input: Input
     output: Output
+    lines: Lines = Lines()
+    deadlines: Deadlines = Deadlines()
     llm: tuple[LlmView, ...]
     created_at: datetime
     updated_at: datetime

@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     )
     llm_between_tokens_s: float = Field(default=3.0, gt=0, description="between content tokens")
     llm_total_s: float = Field(default=30.0, gt=0, description="for the whole reply")
+    llm_filler_s: float = Field(
+        default=2.5, gt=0, description="a filler is said when the first words take longer"
+    )
 
     stt_engine: Literal["pocketsphinx", "scripted"] = Field(
         default="pocketsphinx", description="speech-to-text; `scripted` is for load tests"

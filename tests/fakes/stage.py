@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edge.media.opus import OpusEncoder
+from schemas.agent import Lines
 from schemas.turn import (
     Cancel,
     Done,
@@ -51,9 +52,19 @@ class Stage:
     attempt: int = 1
     spoken: tuple[Spoken, ...] = ()
     greeting: str | None = None
+    lines: Lines = field(default_factory=Lines)
 
     async def run(self) -> str:
-        turn = Turn("turn", "session", self.attempt, "ivy", "Be brief.", self.greeting, self.spoken)
+        turn = Turn(
+            turn_id="turn",
+            session_id="session",
+            attempt=self.attempt,
+            voice="ivy",
+            system_prompt="Be brief.",
+            greeting=self.greeting,
+            spoken=self.spoken,
+            lines=self.lines,
+        )
         ports = Ports(self.stt, self.chat, self.tts, self.conversation, self.reply)
         timeline = Timeline(time.monotonic, 1.0, "fake")
         async with asyncio.timeout(10):

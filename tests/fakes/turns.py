@@ -146,6 +146,12 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+async def pass_through_the_loop() -> None:
+    """Let everything that is ready happen, and what follows from it."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
 class FakeReply:
     """Keeps what is written, and lets a test wait for it."""
 

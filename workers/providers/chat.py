@@ -117,6 +117,10 @@ class OpenAiChat:
         """The model's name."""
         return self._endpoint.model
 
+    def under(self, budget: Budget) -> "OpenAiChat":
+        """Return the same endpoint with other deadlines."""
+        return OpenAiChat(self._client, self._endpoint, budget)
+
     @contextlib.asynccontextmanager
     async def stream(self, request: ChatRequest) -> AsyncIterator[AsyncIterator[ChatEvent]]:
         """Stream a reply; leaving the context closes the connection at once."""
@@ -172,7 +176,8 @@ class OpenAiChat:
             headers["Authorization"] = f"Bearer {self._endpoint.api_key.get_secret_value()}"
         body = chat_body(self._endpoint.model, request)
         url = f"{self._endpoint.base_url.rstrip('/')}/chat/completions"
-        return self._client.stream("POST", url, json=body, headers=headers)
+        patience = httpx.Timeout(None, connect=self._budget.connect_s, pool=self._budget.connect_s)
+        return self._client.stream("POST", url, json=body, headers=headers, timeout=patience)
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:

@@ -5,15 +5,16 @@ while the rest is still being written.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-from schemas.chat import ChatRequest, Content, Finished
+from schemas.chat import ChatEvent, ChatRequest, Content, Finished
 from schemas.turn import ReplyAudio, Transcript, TurnError
 from workers.errors import ModelError, TranscriptionError
+from workers.turns.filler import Aside, Filler
 from workers.turns.groups import first_error
-from workers.turns.lines import NOT_UNDERSTOOD, apology
-from workers.turns.ports import Ports, Turn
+from workers.turns.lines import apology, filler, not_understood
+from workers.turns.ports import Pace, Ports, Turn
 from workers.turns.prompt import messages
 from workers.turns.sentences import SentenceCutter
 from workers.turns.speakable import speakable
@@ -25,17 +26,25 @@ from workers.turns.voicing import voiced
 SENTENCES_AHEAD: Final = 16
 """How many sentences the model may be ahead of the voice."""
 
-Sentences = asyncio.Queue[str | ModelError | None]
+Sentences = asyncio.Queue[str | Aside | ModelError | None]
 """Sentences as the model writes them; an error or None ends the reply."""
 
 
 class Composer:
     """Prepares the reply of one turn; each call of a method is a new guess at it."""
 
-    def __init__(self, turn: Turn, ports: Ports, timeline: Timeline) -> None:
+    def __init__(
+        self, turn: Turn, ports: Ports, timeline: Timeline, filler_s: float = Pace.filler_s
+    ) -> None:
         self._turn = turn
         self._ports = ports
         self._timeline = timeline
+        self._filler_s = filler_s
+        self._awaited = asyncio.Event()
+
+    def await_reply(self) -> None:
+        """Take in that the user is done: from now on silence is one that he hears."""
+        self._awaited.set()
 
     async def greet(self, held: Held) -> Status:
         """Speak the greeting as it is written."""
@@ -55,7 +64,7 @@ class Composer:
             said = await hear()
         except TranscriptionError as error:
             await held.put(failure(self._turn, error.code, str(error), retryable=True))
-            await voice.say(NOT_UNDERSTOOD)
+            await voice.say(not_understood(self._turn.lines))
             return "failed"
         self._timeline.mark("transcript")
         if not said:
@@ -81,7 +90,7 @@ class Composer:
         self._timeline.mark("request")
         try:
             async with self._ports.chat.stream(request) as events:
-                async for event in events:
+                async for event in self._covered(events, sentences):
                     match event:
                         case Content(text):
                             self._timeline.mark_first("first_token")
@@ -93,6 +102,19 @@ class Composer:
                             await sentences.put(None)
         except ModelError as error:
             await sentences.put(error)
+
+    async def _covered(
+        self, events: AsyncIterator[ChatEvent], sentences: Sentences
+    ) -> AsyncIterator[ChatEvent]:
+        """Yield the events; while the first is late, a filler is said."""
+        line = filler(self._turn.lines)
+        async with Filler(sentences.put_nowait, line, self._filler_s, self._awaited).over():
+            first = await anext(events, None)
+        if first is None:
+            return
+        yield first
+        async for event in events:
+            yield event
 
 
 class _Voice:
@@ -111,7 +133,9 @@ class _Voice:
         while (sentence := await sentences.get()) is not None:
             if isinstance(sentence, ModelError):
                 return await self._apologise(sentence)
-            if text := speakable(sentence):
+            if isinstance(sentence, Aside):
+                await self._say(sentence.text)
+            elif text := speakable(sentence):
                 await self.say(text)
         if not self._begun:
             return await self._apologise(
@@ -120,9 +144,12 @@ class _Voice:
         return "completed"
 
     async def say(self, text: str) -> None:
-        """Say one sentence, unless it was heard already."""
+        """Say one sentence of the reply, unless it was heard already."""
         self._timeline.mark_first("first_sentence")
         self._begun = True
+        await self._say(text)
+
+    async def _say(self, text: str) -> None:
         place = self._placement.place(text)
         if place is None:
             return
@@ -130,7 +157,7 @@ class _Voice:
         async for entry in voiced(
             text, place, tts=self._tts, voice=turn.voice, attempt=turn.attempt
         ):
-            if isinstance(entry, ReplyAudio):
+            if isinstance(entry, ReplyAudio) and self._begun:
                 self._timeline.mark_first("first_audio")
             await self._held.put(entry)
 
@@ -144,7 +171,7 @@ class _Voice:
                 status_code=error.status_code,
             )
         )
-        await self.say(apology(error.failure, begun=self._begun))
+        await self.say(apology(self._turn.lines, error.failure, begun=self._begun))
         return "failed"
 
 

@@ -12,7 +12,7 @@ import httpx
 import structlog
 from sqlalchemy import Engine
 
-from schemas.agent import Agent
+from schemas.agent import Agent, Deadlines
 from schemas.chat import ChatEvent, ChatRequest
 from workers.errors import CredentialsUnavailableError, ModelError, StorageUnavailableError
 from workers.providers.chat import Budget, Endpoint, OpenAiChat
@@ -35,7 +35,7 @@ class Models:
     """The models of all agents, on two HTTP clients: one for users' endpoints, one for ours."""
 
     def __init__(
-        self, managed: Chat, client: httpx.AsyncClient, budget: Budget, entries: "EntryReader"
+        self, managed: OpenAiChat, client: httpx.AsyncClient, budget: Budget, entries: "EntryReader"
     ) -> None:
         self.managed = managed
         self._client = client
@@ -44,9 +44,24 @@ class Models:
 
     def of(self, agent: Agent) -> Chat:
         """Return the model of an agent; nothing is looked up before it is asked."""
+        budget = within(self._budget, agent.deadlines)
         if not agent.llm:
-            return self.managed
-        return OwnModel(agent.id, agent.llm[0].model, self._entries, self._client, self._budget)
+            return self.managed.under(budget)
+        return OwnModel(agent.id, agent.llm[0].model, self._entries, self._client, budget)
+
+
+def within(budget: Budget, deadlines: Deadlines) -> Budget:
+    """Return an agent's own deadlines; the operator's count where they are shorter."""
+
+    def shorter(operators: float, agents: float | None) -> float:
+        return operators if agents is None else min(operators, agents)
+
+    return Budget(
+        connect_s=shorter(budget.connect_s, deadlines.connect),
+        first_token_s=shorter(budget.first_token_s, deadlines.first_token),
+        between_tokens_s=shorter(budget.between_tokens_s, deadlines.between_tokens),
+        total_s=shorter(budget.total_s, deadlines.total),
+    )
 
 
 class OwnModel:

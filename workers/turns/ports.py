@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.agent import Lines
 from schemas.chat import ChatEvent, ChatRequest, Message
 from schemas.turn import Spoken, TurnReply
 
@@ -93,6 +94,8 @@ class Turn:
     greeting: str | None = None
     spoken: tuple[Spoken, ...] = ()
     """What earlier attempts were heard to say, sentence by sentence."""
+    lines: Lines = field(default_factory=Lines)
+    """What is said when the model cannot speak for itself."""
 
 
 @dataclass(frozen=True)
@@ -103,3 +106,5 @@ class Pace:
     transcript_s: float = 0.3
     gateway_gone_s: float = 10.0
     max_utterance_s: float = 60.0
+    filler_s: float = 2.5
+    """How long the first words may take until a filler is said."""

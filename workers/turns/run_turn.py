@@ -80,7 +80,7 @@ async def _converse(
     *,
     pace: Pace,
 ) -> Status:
-    composer = Composer(turn, ports, timeline)
+    composer = Composer(turn, ports, timeline, pace.filler_s)
     async with contextlib.AsyncExitStack() as stack:
         listening = await stack.enter_async_context(ports.stt.listen())
         hearing = Hearing(listening, pace.max_utterance_s)
@@ -91,6 +91,7 @@ async def _converse(
             is_done = await _listen(utterance, hearing, guess, timeline, pace.gateway_gone_s)
         if not is_done:
             raise TurnCancelledError
+        composer.await_reply()
         return await unless_called_off(utterance, _let_out(guess, reply, timeline))
 
 

@@ -81,6 +81,7 @@ async def _take_up(task: TurnTask, clients: Clients, queue_ms: float) -> None:
         system_prompt=agent.system_prompt,
         greeting=_greeting(task, agent),
         spoken=spoken,
+        lines=agent.lines,
     )
     chat = clients.models.of(agent)
     ports = Ports(
@@ -91,7 +92,8 @@ async def _take_up(task: TurnTask, clients: Clients, queue_ms: float) -> None:
         reply=reply,
     )
     timeline = Timeline(time.monotonic, queue_ms, chat.model)
-    pace = Pace(max_utterance_s=clients.settings.max_utterance_s)
+    settings = clients.settings
+    pace = Pace(max_utterance_s=settings.max_utterance_s, filler_s=settings.llm_filler_s)
     utterance = clients.streams.read_input(task.turn_id, wait_ms=INPUT_WAIT_MS)
     status = await run_turn(turn, utterance, ports, timeline, pace)
     log.info("turn_done", status=status, **timeline.metrics().model_dump(exclude_none=True))
