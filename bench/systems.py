@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.figure import NotMeasuredError
-from bench.model import instant_model
+from bench.model import scripted_model
 from tests.servers.system import System, running_system
 
 
 @contextmanager
 def measured_system(**environment: str) -> Iterator[System]:
     """Run `edgewise up` with its defaults, but for `environment` and the model."""
-    with instant_model() as base_url:
+    with scripted_model() as base_url:
         model = {
             "EDGEWISE_MANAGED_LLM_BASE_URL": base_url,
             "EDGEWISE_MANAGED_LLM_MODEL": "bench",

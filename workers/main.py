@@ -18,6 +18,8 @@ from workers.commands.accounts import accounts
 from workers.commands.console import plain_errors, read_settings
 from workers.commands.events import events
 from workers.commands.keys import keys
+from workers.commands.llm_stub import HELP as LLM_STUB
+from workers.commands.llm_stub import llm_stub
 from workers.commands.secrets import secrets
 from workers.settings import Settings
 
@@ -35,6 +37,7 @@ app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.add_typer(events, name="events")
 app.add_typer(secrets, name="secrets")
+app.command("llm-stub", help=LLM_STUB)(llm_stub)
 
 
 @contextlib.contextmanager

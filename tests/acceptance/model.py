@@ -48,16 +48,6 @@ class ScriptedModel(ModelServer):
         self.token_s = line.pause_s
         return (f"{sentence} " for sentence in line.sentences)
 
-    async def hang_up(self) -> None:
-        """Stop listening and drop every connection; what connects now is refused."""
-        self._server.close()
-        for task in list(self._connections):
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-
-    async def listen_again(self, port: int) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
-
 
 class Model:
     """The scripted model; `with Model() as model` serves until the end of the block."""
@@ -130,7 +120,7 @@ class Model:
         try:
             yield
         finally:
-            self._run(self._server.listen_again(port))
+            self._run(self._server.listen("127.0.0.1", port))
 
     @property
     def requests(self) -> list[Request]:
