@@ -35,6 +35,23 @@ class ToolOffer:
     parameters: dict[str, Any]
 
 
+def to_wire(message: Message) -> dict[str, Any]:
+    """Return a message as the endpoint gets it and as the history of a session shows it."""
+    body: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        body["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        body["tool_call_id"] = message.tool_call_id
+    return body
+
+
 @dataclass(frozen=True)
 class ChatRequest:
     """What the model is asked, and the ids that go along so that its owner can trace it."""

@@ -15,6 +15,8 @@ from schemas.closed import Closed
 CHANNEL: Final = "events"
 MAX_EVENT_BYTES: Final = 16_000
 """Longest event on the data channel; SCTP stalls beyond what the path carries in fragments."""
+MAX_TEXT: Final = 8_192
+"""Longest content of a message, and longest instructions, in characters."""
 
 
 class GateOpened(Closed):
@@ -40,13 +42,28 @@ class ReplyCancel(Closed):
     reply_id: str | None = Field(default=None, max_length=64)
 
 
+class ReplyCreate(Closed):
+    """Let the agent speak without the user having spoken; `instructions` hold for this reply."""
+
+    type: Literal["reply.create"] = "reply.create"
+    instructions: str | None = Field(default=None, max_length=MAX_TEXT)
+
+
+class ConversationMessage(Closed):
+    """Add a message to the conversation; the model sees it from the next reply on."""
+
+    type: Literal["conversation.message"] = "conversation.message"
+    role: Literal["user", "assistant", "system"]
+    content: str = Field(max_length=MAX_TEXT, pattern=r"\S")
+
+
 class SessionEnd(Closed):
     """The client is done."""
 
     type: Literal["session.end"] = "session.end"
 
 
-ClientEvent = GateOpened | GateClosed | ReplyCancel | SessionEnd
+ClientEvent = GateOpened | GateClosed | ReplyCancel | ReplyCreate | ConversationMessage | SessionEnd
 _CLIENT: TypeAdapter[ClientEvent] = TypeAdapter(Annotated[ClientEvent, Field(discriminator="type")])
 
 

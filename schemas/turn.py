@@ -8,7 +8,7 @@ there is audio, `data` (Opus packets joined by `schemas.audio.pack_packets`).
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter
 
@@ -38,7 +38,8 @@ class TurnTask(Closed):
     """The Celery message: which turn to run, and which try this is."""
 
     version: Literal[1] = 1
-    kind: Literal["utterance", "greeting"]
+    kind: Literal["utterance", "greeting", "reply"]
+    """`reply`: nobody spoke; the client asked for it, and `Instruct` says what for."""
     turn_id: TurnId
     session_id: SessionId
     agent_id: AgentId
@@ -81,7 +82,14 @@ class Cancel(Closed):
     reason: Literal["barge_in", "session_ended", "superseded", "reply_cancelled"]
 
 
-TurnInput = UserAudio | Pause | Resume | End | Cancel
+class Instruct(Closed):
+    """What holds for a reply that the client asked for; the first entry of such a turn."""
+
+    type: Literal["instruct"] = "instruct"
+    instructions: str | None = None
+
+
+TurnInput = UserAudio | Pause | Resume | End | Cancel | Instruct
 
 
 class TurnMetrics(Closed):
@@ -118,6 +126,17 @@ class Transcript(Closed):
     attempt: int
     text: str
     final: bool
+
+
+class Asked(Closed):
+    """What the model is asked, as the endpoint gets it; no key is in it."""
+
+    type: Literal["asked"] = "asked"
+    attempt: int
+    model: str
+    messages: tuple[dict[str, Any], ...]
+    prompt_suffix: str | None = None
+    """The operator's text, where one is part of the system message."""
 
 
 class ReplyText(Closed):
@@ -169,7 +188,7 @@ class Done(Closed):
     metrics: TurnMetrics = TurnMetrics()
 
 
-TurnReply = Started | Transcript | ReplyText | ReplyAudio | Heartbeat | TurnError | Done
+TurnReply = Started | Transcript | Asked | ReplyText | ReplyAudio | Heartbeat | TurnError | Done
 
 _Entry = TypeVar("_Entry")
 _INPUT: TypeAdapter[TurnInput] = TypeAdapter(Annotated[TurnInput, Field(discriminator="type")])

@@ -57,6 +57,20 @@ class Settings(BaseSettings):
         default=2.5, gt=0, description="a filler is said when the first words take longer"
     )
 
+    prompt_max_turns: int = Field(
+        default=100, ge=1, le=400, description="exchanges of a conversation that a model is sent"
+    )
+    prompt_max_tokens: int = Field(
+        default=16_000,
+        ge=100,
+        le=1_000_000,
+        description="size of a prompt, a token for four bytes; the system prompt and the last"
+        " exchange are sent in any case",
+    )
+    prompt_suffix: str | None = Field(
+        default=None, max_length=4_096, description="text that is added to every system prompt"
+    )
+
     stt_engine: Literal["pocketsphinx", "scripted"] = Field(
         default="pocketsphinx", description="speech-to-text; `scripted` is for load tests"
     )

@@ -22,6 +22,7 @@ from schemas.turn import (
     Done,
     End,
     Heartbeat,
+    Instruct,
     Pause,
     ReplyAudio,
     ReplyText,
@@ -36,7 +37,7 @@ from schemas.turn import (
     TurnTask,
     UserAudio,
 )
-from workers.storage.history import Exchange, History
+from workers.storage.history import Entry, History
 from workers.storage.turn_streams import TurnStreams
 
 DiesAt = Literal["start", "listening", "mid_audio", "before_done"]
@@ -76,8 +77,9 @@ class ScriptedTurnWorker:
         self._script = script
         self.tasks: list[TurnTask] = []
         self.inputs: dict[str, list[TurnInput]] = {}
-        self.histories: dict[str, tuple[Exchange, ...]] = {}
+        self.histories: dict[str, tuple[Entry, ...]] = {}
         self.spoken: dict[str, tuple[Spoken, ...]] = {}
+        self.instructions: list[str | None] = []
 
     @classmethod
     @asynccontextmanager
@@ -150,6 +152,8 @@ class _Attempt:
             await self._say(Heartbeat(attempt=self._task.attempt))
 
     async def _turn(self) -> Literal["completed", "ignored", "cancelled", "failed"] | None:
+        if self._task.kind == "reply":
+            await self._take_instructions()
         if self._task.kind == "utterance":
             ended = await self._listen()
             if ended != "end":
@@ -164,6 +168,12 @@ class _Attempt:
             await self._say(self._script.error.model_copy(update={"attempt": self._task.attempt}))
         await asyncio.sleep(self._script.hold_back_s)
         return await self._speak()
+
+    async def _take_instructions(self) -> None:
+        async for entry in self._streams.read_input(self._task.turn_id, wait_ms=1_000):
+            if isinstance(entry, Instruct):
+                self._worker.instructions.append(entry.instructions)
+                return
 
     async def _listen(self) -> Literal["end", "cancelled", "died"]:
         words = self._script.transcript.split()

@@ -11,13 +11,11 @@ import numpy as np
 from edge.media.opus import OpusEncoder
 from schemas.agent import Lines
 from schemas.turn import (
-    Cancel,
     Done,
     End,
-    Pause,
     ReplyText,
-    Resume,
     Spoken,
+    TurnInput,
     TurnReply,
     UserAudio,
 )
@@ -31,6 +29,7 @@ from tests.fakes.turns import (
 )
 from workers.errors import ModelError
 from workers.turns.ports import Pace, Ports, Turn
+from workers.turns.prompt import PromptRule
 from workers.turns.run_turn import run_turn
 from workers.turns.timeline import Timeline
 
@@ -53,15 +52,20 @@ class Stage:
     spoken: tuple[Spoken, ...] = ()
     greeting: str | None = None
     lines: Lines = field(default_factory=Lines)
+    is_asked_for: bool = False
+    prompt_rule: PromptRule = field(default_factory=PromptRule)
 
     async def run(self) -> str:
+        kind = "reply" if self.is_asked_for else "utterance"
         turn = Turn(
             turn_id="turn",
             session_id="session",
             attempt=self.attempt,
             voice="ivy",
             system_prompt="Be brief.",
-            greeting=self.greeting,
+            kind=kind if self.greeting is None else "greeting",
+            greeting=self.greeting or "",
+            prompt_rule=self.prompt_rule,
             spoken=self.spoken,
             lines=self.lines,
         )
@@ -79,7 +83,7 @@ class Stage:
         finally:
             task.cancel()
 
-    def say(self, *entries: UserAudio | Pause | Resume | End | Cancel) -> None:
+    def say(self, *entries: TurnInput) -> None:
         for entry in entries:
             self.utterance.write(entry)
 

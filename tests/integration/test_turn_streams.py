@@ -12,7 +12,7 @@ from schemas.turn import (
     UserAudio,
     input_stream,
 )
-from workers.storage.history import MAX_TURNS, Exchange, History
+from workers.storage.history import MAX_ENTRIES, Added, Exchange, History
 from workers.storage.turn_streams import EXPIRE_S, TurnStreams
 
 
@@ -51,11 +51,25 @@ async def test_what_was_spoken_is_replaced_whole(redis: Redis) -> None:
     assert await streams.read_spoken(turn_id) == (Spoken(text="Two.", packets=3, complete=False),)
 
 
+async def test_what_the_client_added_stands_where_it_was_added(redis: Redis) -> None:
+    history, session_id = History(redis), new_id("session")
+    entries = (
+        Exchange(turn_id="1", user="", agent="Hello.", interrupted=False),
+        Added(role="system", content="The user looks at page 3.\x00\n"),
+        Exchange(turn_id="2", user="What is this?", agent="Page", interrupted=True),
+    )
+    for entry in entries:
+        await history.append(session_id, entry)
+    assert await history.read(session_id) == entries
+    await history.forget(session_id)
+    assert await history.read(session_id) == ()
+
+
 async def test_the_history_keeps_the_last_turns_in_order(redis: Redis) -> None:
     history, session_id = History(redis), new_id("session")
-    for number in range(MAX_TURNS + 5):
+    for number in range(MAX_ENTRIES + 5):
         await history.append(
             session_id, Exchange(turn_id=str(number), user="u", agent="a", interrupted=False)
         )
     turns = [exchange.turn_id for exchange in await history.read(session_id)]
-    assert turns == [str(number) for number in range(5, MAX_TURNS + 5)]
+    assert turns == [str(number) for number in range(5, MAX_ENTRIES + 5)]

@@ -3,20 +3,21 @@
 import asyncio
 import time
 from collections import deque
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 
 from schemas.agent import Agent
 from schemas.audio import PACKET_MS
-from schemas.session_events import SpeechStarted, SpeechStopped
+from schemas.session_events import SessionError, SpeechStarted, SpeechStopped
 from schemas.turn import End, Pause, Resume
+from workers.gateway.additions import Additions
 from workers.gateway.endpointing import Endpoint, EndpointRule
 from workers.gateway.playout import Playout
 from workers.gateway.reply import Emit
-from workers.gateway.turn import Reason, Turn
+from workers.gateway.turn import Kind, Reason, Turn
 from workers.gateway.turn_queue import TurnQueue
-from workers.storage.history import History
+from workers.storage.history import Added, History
 from workers.storage.turn_streams import TurnStreams
 
 EARLY: Final = 500 // PACKET_MS
@@ -25,6 +26,7 @@ EARLY_S: Final = 0.5
 MAX_TURNS: Final = 4
 """Turns of a session under way at once: one heard, the others waiting or being written off."""
 SETTLE_S: Final = 3.0
+ADD_S: Final = 0.5
 _log = structlog.get_logger(__name__)
 
 
@@ -57,7 +59,11 @@ class Conversation:
         self._timer: asyncio.TimerHandle | None = None
         self._interruption: asyncio.TimerHandle | None = None
         self._turns: dict[Turn, asyncio.Task[None]] = {}
-        self._last: Turn | None = None
+        self._has_begun = False
+        self._after: asyncio.Event | None = None
+        """Set when all that the conversation holds so far is written down."""
+        self._before_listening: asyncio.Event | None = None
+        self._additions = Additions(session_id, history, emit)
         self._is_closed = False
 
     @property
@@ -67,7 +73,7 @@ class Conversation:
 
     def greet(self) -> None:
         """Let the agent speak first, if it has a greeting and nobody has spoken."""
-        if self._agent.greeting and self._last is None:
+        if self._agent.greeting and not self._has_begun:
             self._begin("greeting")
 
     def gate_opened(self) -> None:
@@ -120,7 +126,25 @@ class Conversation:
             if turn is not self._listening and reply_id in (None, turn.reply.reply_id):
                 turn.stop("reply_cancelled")
 
-    def _begin(self, kind: Literal["utterance", "greeting"]) -> Turn | None:
+    def create_reply(self, instructions: str | None) -> None:
+        """Let the agent speak: now, or after what is being said; one such reply may wait."""
+        if any(turn.is_waiting for turn in self._turns) or len(self._turns) >= MAX_TURNS - 1:
+            text = "a reply was asked for already and has not begun"
+            self._emit(SessionError(code="concurrency_exceeded", message=text))
+            return
+        self._begin("reply", instructions)
+
+    def add(self, message: Added) -> None:
+        """Add a message to the conversation: before what the user is saying, after a reply."""
+        if self._is_closed:
+            return
+        if self._listening is None:
+            self._after = self._additions.add(message, self._after) or self._after
+        else:
+            before = self._before_listening
+            self._before_listening = self._additions.add(message, before) or before
+
+    def _begin(self, kind: Kind, instructions: str | None = None) -> Turn | None:
         if self._is_closed or len(self._turns) >= MAX_TURNS:
             _log.warning("speech ignored: too many turns under way")
             return None
@@ -133,9 +157,13 @@ class Conversation:
             history=self._history,
             playout=self._playout,
             emit=self._emit,
-            previous=self._last,
+            after=self._after,
+            instructions=instructions,
         )
-        self._last = turn
+        self._has_begun = True
+        if kind == "utterance":
+            self._before_listening = self._after
+        self._after = turn.settled
         task = asyncio.get_running_loop().create_task(turn.run(), name=f"turn {turn.turn_id}")
         self._turns[turn] = task
         task.add_done_callback(lambda _: self._forget(turn))
@@ -165,8 +193,9 @@ class Conversation:
     def _interrupt(self) -> None:
         self._interruption = None
         for turn in self._turns:
-            if turn is not self._listening:
-                turn.stop("barge_in")
+            if turn is self._listening:  # those after it answer to what comes next
+                return
+            turn.stop("barge_in")
 
     def _call_off_interruption(self) -> None:
         if self._interruption is not None:
@@ -212,9 +241,9 @@ class Conversation:
             turn.stop(reason)
         self._stop_listening()
         tasks = set(self._turns.values())
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=SETTLE_S)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=SETTLE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self._additions.close(ADD_S)

@@ -36,7 +36,7 @@ Status = Literal["completed", "interrupted", "failed"]
 class Reply:
     """What the workers said in one turn and what became of it."""
 
-    def __init__(self, emit: Emit, playout: Playout) -> None:
+    def __init__(self, emit: Emit, playout: Playout, *, is_asked_for: bool = False) -> None:
         self.reply_id = new_id("reply")
         self.user_text = ""
         self.is_started = False
@@ -44,6 +44,7 @@ class Reply:
         self.ended_at: float | None = None
         """When the endpoint was decided, on the monotonic clock; None before and for greetings."""
         self.silence_s = 0.0
+        self._is_asked_for = is_asked_for
         self._emit = emit
         self._playout = playout
         self._user_item = new_id("item")
@@ -161,6 +162,8 @@ class Reply:
         self.is_over = True
         self._heard = self.heard
         if not self.is_started:
+            if self._is_asked_for:  # who asked must not wait for it
+                self._emit(ReplyDone(reply_id=self.reply_id, status=status))
             return
         self._playout.drop()
         if self._error is not None and status == "completed":

@@ -12,9 +12,11 @@ from schemas.agent import Agent
 from schemas.ids import new_id
 from schemas.session_events import (
     ClientEvent,
+    ConversationMessage,
     GateClosed,
     GateOpened,
     ReplyCancel,
+    ReplyCreate,
     SessionEnd,
     SessionEnded,
     SessionError,
@@ -30,6 +32,7 @@ from workers.gateway.playout import Playout
 from workers.gateway.sdp_offer import Offer
 from workers.gateway.speech_input import SpeechInput
 from workers.gateway.turn_queue import TurnQueue
+from workers.storage.history import Added
 
 CHANNEL_S: Final = 3.0
 """How long the greeting waits for a channel that was announced."""
@@ -194,6 +197,10 @@ class Session:
                 self._speech.client_closed(event.silence_ms)
             case ReplyCancel():
                 self._conversation.cancel_reply(event.reply_id)
+            case ReplyCreate():
+                self._conversation.create_reply(event.instructions)
+            case ConversationMessage():
+                self._conversation.add(Added(role=event.role, content=event.content))
             case SessionEnd():
                 self.end("client")
 

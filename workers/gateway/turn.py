@@ -9,7 +9,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from schemas.ids import new_id
-from schemas.turn import Cancel, Done, TurnError, TurnTask
+from schemas.turn import Cancel, Done, Instruct, TurnError, TurnTask
 from workers.errors import EdgewiseError, StorageUnavailableError
 from workers.gateway.apology import apology
 from workers.gateway.playout import Playout
@@ -21,19 +21,20 @@ from workers.storage.history import Exchange, History
 from workers.storage.turn_streams import TurnStreams
 
 LONGEST_WAIT_S: Final = 300.0
-"""How long a turn waits for the reply before it to be over."""
+"""How long a turn waits for what comes before it."""
 STORE_S: Final = 2.0
+Kind = Literal["utterance", "greeting", "reply"]
 Reason = Literal["barge_in", "session_ended", "superseded", "reply_cancelled"]
 _log = structlog.get_logger(__name__)
 
 
 class Turn:
-    """Runs one utterance, or the greeting, from its first packet to its history entry."""
+    """Runs one utterance, the greeting or a reply that was asked for, up to its history entry."""
 
     def __init__(
         self,
         *,
-        kind: Literal["utterance", "greeting"],
+        kind: Kind,
         session_id: str,
         agent_id: str,
         streams: TurnStreams,
@@ -41,16 +42,20 @@ class Turn:
         history: History,
         playout: Playout,
         emit: Emit,
-        previous: "Turn | None" = None,
+        after: asyncio.Event | None = None,
+        instructions: str | None = None,
     ) -> None:
         self.turn_id = new_id("turn")
         self.utterance = Utterance(self.turn_id, streams)
-        self.reply = Reply(emit, playout)
+        self.reply = Reply(emit, playout, is_asked_for=kind == "reply")
+        if kind == "reply":
+            self.utterance.put(Instruct(instructions=instructions))
         self.settled = asyncio.Event()
         """Set when nothing more comes of this turn and its history is written."""
+        self._kind = kind
         self._session_id = session_id
         self._history = history
-        self._previous = previous
+        self._after = after
         self._supervisor = Supervisor(
             streams,
             queue,
@@ -71,6 +76,11 @@ class Turn:
     def is_over(self) -> bool:
         """True when nothing more will be heard of it."""
         return self.reply.is_over
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while it is a reply that was asked for and nothing of it has sounded."""
+        return self._kind == "reply" and not (self.reply.is_started or self.reply.is_over)
 
     def stop(self, reason: Reason) -> None:
         """End the turn now: silence, the events of an interrupted reply, `Cancel` to the worker."""
@@ -101,7 +111,7 @@ class Turn:
 
     async def _converse(self) -> None:
         try:
-            await self._wait_for_previous()
+            await self._wait_until_due()
             done = await self._follow()
         except EdgewiseError as error:
             await self._fail(error.code, str(error), retryable=error.retryable)
@@ -132,11 +142,12 @@ class Turn:
         for entry in apology():
             self.reply.take(entry)
 
-    async def _wait_for_previous(self) -> None:
-        if self._previous is not None:
+    async def _wait_until_due(self) -> None:
+        """Wait until what comes before this turn in the conversation is written down."""
+        if self._after is not None:
             async with asyncio.timeout(LONGEST_WAIT_S):
-                await self._previous.settled.wait()
-            self._previous = None
+                await self._after.wait()
+            self._after = None
 
     async def _follow(self) -> Done:
         async with aclosing(self._supervisor.replies()) as entries:
@@ -148,7 +159,7 @@ class Turn:
 
     async def _settle(self) -> None:
         """Write what is still to be said to the worker, and the turn's line of the history."""
-        self._previous = None
+        self._after = None
         exchange = Exchange(
             turn_id=self.turn_id,
             user=self.reply.user_text,

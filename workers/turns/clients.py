@@ -23,6 +23,7 @@ from workers.storage.turn_streams import TurnStreams
 from workers.turns.hearing import Hearing
 from workers.turns.models import EntryReader, Models
 from workers.turns.ports import SpeechToText, TextToSpeech
+from workers.turns.prompt import PromptRule
 from workers.turns.voicing import opus_packets
 
 
@@ -37,6 +38,7 @@ class Clients:
     stt: SpeechToText
     models: Models
     tts: TextToSpeech
+    prompt_rule: PromptRule
 
 
 @contextlib.asynccontextmanager
@@ -78,6 +80,9 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
                 EntryReader.of(engine, settings),
             ),
             tts=tts,
+            prompt_rule=PromptRule(
+                settings.prompt_max_turns, settings.prompt_max_tokens, settings.prompt_suffix
+            ),
         )
 
 

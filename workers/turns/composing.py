@@ -8,14 +8,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-from schemas.chat import ChatEvent, ChatRequest, Content, Finished
-from schemas.turn import ReplyAudio, Transcript, TurnError
+from schemas.chat import ChatEvent, ChatRequest, Content, Finished, to_wire
+from schemas.turn import Asked, ReplyAudio, Transcript, TurnError
 from workers.errors import ModelError, TranscriptionError
 from workers.turns.filler import Aside, Filler
 from workers.turns.groups import first_error
 from workers.turns.lines import apology, filler, not_understood
 from workers.turns.ports import Pace, Ports, Turn
-from workers.turns.prompt import messages
+from workers.turns.prompt import messages, system_message
 from workers.turns.sentences import SentenceCutter
 from workers.turns.speakable import speakable
 from workers.turns.speculation import Held, Status
@@ -50,7 +50,7 @@ class Composer:
         """Speak the greeting as it is written."""
         sentences: Sentences = asyncio.Queue()
         cutter = SentenceCutter()
-        for sentence in [*cutter.push(self._turn.greeting or ""), *cutter.flush(), None]:
+        for sentence in [*cutter.push(self._turn.greeting), *cutter.flush(), None]:
             sentences.put_nowait(sentence)
         if sentences.qsize() == 1:
             return "ignored"
@@ -70,22 +70,42 @@ class Composer:
         if not said:
             return "ignored"
         await held.put(Transcript(attempt=self._turn.attempt, text=said, final=True))
+        return await self._speak(await self._request(said, None, held), voice)
+
+    async def reply(self, instructions: str | None, held: Held) -> Status:
+        """Speak without being spoken to; `instructions` hold for this reply."""
+        voice = _Voice(self._turn, self._ports, self._timeline, held)
+        return await self._speak(await self._request(None, instructions, held), voice)
+
+    async def _request(self, said: str | None, instructions: str | None, held: Held) -> ChatRequest:
+        """Return what the model is asked, and put it on record."""
+        turn, rule = self._turn, self._turn.prompt_rule
+        history = await self._ports.conversation.read()
+        system = system_message(turn.system_prompt, rule.suffix, instructions)
+        asked = messages(system, history, said, rule)
+        await held.put(
+            Asked(
+                attempt=turn.attempt,
+                model=self._ports.chat.model,
+                messages=tuple(to_wire(message) for message in asked),
+                prompt_suffix=rule.suffix,
+            )
+        )
+        return ChatRequest(asked, turn.session_id, turn.turn_id, turn.attempt)
+
+    async def _speak(self, request: ChatRequest, voice: "_Voice") -> Status:
+        """Say what the model writes, each sentence as soon as it is there."""
         sentences: Sentences = asyncio.Queue(SENTENCES_AHEAD)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._write(said, sentences), name="reply-words")
+                group.create_task(self._write(request, sentences), name="reply-words")
                 reading = group.create_task(voice.read_out(sentences), name="reply-voice")
         except BaseExceptionGroup as errors:
             raise first_error(errors) from None
         return reading.result()
 
-    async def _write(self, said: str, sentences: Sentences) -> None:
+    async def _write(self, request: ChatRequest, sentences: Sentences) -> None:
         """Ask the model and cut what it writes into sentences."""
-        turn = self._turn
-        history = await self._ports.conversation.read()
-        request = ChatRequest(
-            messages(turn.system_prompt, history, said), turn.session_id, turn.turn_id, turn.attempt
-        )
         cutter = SentenceCutter()
         self._timeline.mark("request")
         try:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from schemas.agent import Lines
 from schemas.chat import ChatEvent, ChatRequest, Message
 from schemas.turn import Spoken, TurnReply
+from workers.turns.prompt import PromptRule
 
 Samples = NDArray[np.int16]
 
@@ -84,14 +85,16 @@ class Ports:
 
 @dataclass(frozen=True)
 class Turn:
-    """What is to be done: `greeting` is spoken as it stands, None means there is a user to hear."""
+    """What is to be done; `greeting` is what a turn of this kind speaks as it stands."""
 
     turn_id: str
     session_id: str
     attempt: int
     voice: str
     system_prompt: str
-    greeting: str | None = None
+    kind: Literal["utterance", "greeting", "reply"] = "utterance"
+    greeting: str = ""
+    prompt_rule: PromptRule = field(default_factory=PromptRule)
     spoken: tuple[Spoken, ...] = ()
     """What earlier attempts were heard to say, sentence by sentence."""
     lines: Lines = field(default_factory=Lines)

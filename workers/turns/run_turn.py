@@ -13,6 +13,7 @@ from schemas.turn import (
     Cancel,
     Done,
     End,
+    Instruct,
     Pause,
     ReplyAudio,
     Resume,
@@ -33,7 +34,7 @@ from workers.turns.alongside import (
 from workers.turns.composing import Composer, failure
 from workers.turns.hearing import Hearing
 from workers.turns.ports import Pace, Ports, ReplyWriter, Turn
-from workers.turns.speculation import Ended, Speculation, Status
+from workers.turns.speculation import Compose, Ended, Speculation, Status
 from workers.turns.timeline import Timeline
 
 Utterance = AsyncIterator[TurnInput | None]
@@ -42,7 +43,7 @@ Utterance = AsyncIterator[TurnInput | None]
 async def run_turn(
     turn: Turn, utterance: Utterance, ports: Ports, timeline: Timeline, pace: Pace
 ) -> Status:
-    """Answer the utterance, or speak the greeting, and return how it ended.
+    """Answer the utterance, or speak without one, and return how it ended.
 
     Each failure of an engine or of the model ends in entries of the reply. What is raised
     is a failure of the streams themselves, on which nothing more can be said.
@@ -51,10 +52,10 @@ async def run_turn(
     await reply.write(Started(attempt=turn.attempt))
     async with alongside(beat(reply, turn.attempt, pace.heartbeat_s), "turn-heartbeat"):
         try:
-            if turn.greeting is None:
+            if turn.kind == "utterance":
                 status = await _converse(turn, utterance, ports, reply, timeline, pace=pace)
             else:
-                status = await _greet(turn, utterance, ports, reply, timeline)
+                status = await _speak_first(turn, utterance, ports, reply, timeline, pace=pace)
         except TurnCancelledError:
             status = "cancelled"
     timeline.mark("done")
@@ -62,13 +63,34 @@ async def run_turn(
     return status
 
 
-async def _greet(
-    turn: Turn, utterance: Utterance, ports: Ports, reply: ReplyWriter, timeline: Timeline
+async def _speak_first(
+    turn: Turn,
+    utterance: Utterance,
+    ports: Ports,
+    reply: ReplyWriter,
+    timeline: Timeline,
+    *,
+    pace: Pace,
 ) -> Status:
     composer = Composer(turn, ports, timeline)
-    async with Speculation(composer.greet, partial(_failed, turn)) as guess:
+    compose: Compose = composer.greet
+    if turn.kind == "reply":
+        compose = partial(composer.reply, await _instructions(utterance, pace.gateway_gone_s))
+    async with Speculation(compose, partial(_failed, turn)) as guess:
         guess.begin()
         return await unless_called_off(utterance, _let_out(guess, reply, timeline))
+
+
+async def _instructions(utterance: Utterance, gateway_gone_s: float) -> str | None:
+    """Return what holds for this reply; the gateway says so first of all, or calls it off."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    async for entry in utterance:
+        if isinstance(entry, Instruct):
+            return entry.instructions
+        if entry is not None or clock() - began >= gateway_gone_s:
+            break
+    raise TurnCancelledError
 
 
 async def _converse(

@@ -11,11 +11,10 @@ from celery import Celery
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
-from schemas.agent import Agent
 from schemas.chat import Message
 from schemas.turn import TURN_TASK, Done, Started, TurnError, TurnReply, TurnTask
 from workers.errors import StorageUnavailableError
-from workers.storage.history import History
+from workers.storage.history import Added, History
 from workers.storage.turn_streams import TurnStreams
 from workers.turns.clients import Clients
 from workers.turns.groups import first_error
@@ -79,7 +78,9 @@ async def _take_up(task: TurnTask, clients: Clients, queue_ms: float) -> None:
         attempt=task.attempt,
         voice=agent.voice.voice_id,
         system_prompt=agent.system_prompt,
-        greeting=_greeting(task, agent),
+        kind=task.kind,
+        greeting=agent.greeting or "",
+        prompt_rule=clients.prompt_rule,
         spoken=spoken,
         lines=agent.lines,
     )
@@ -97,10 +98,6 @@ async def _take_up(task: TurnTask, clients: Clients, queue_ms: float) -> None:
     utterance = clients.streams.read_input(task.turn_id, wait_ms=INPUT_WAIT_MS)
     status = await run_turn(turn, utterance, ports, timeline, pace)
     log.info("turn_done", status=status, **timeline.metrics().model_dump(exclude_none=True))
-
-
-def _greeting(task: TurnTask, agent: Agent) -> str | None:
-    return (agent.greeting or "") if task.kind == "greeting" else None
 
 
 async def _refuse(reply: "StreamReply", task: TurnTask, code: str, message: str) -> None:
@@ -131,11 +128,17 @@ class SessionConversation:
         self._session_id = session_id
 
     async def read(self) -> tuple[Message, ...]:
-        """Return what was heard so far: a greeting has no user, a turn cut short its beginning."""
+        """Return what was heard so far and what the client added.
+
+        A greeting has no user, a turn cut short its beginning.
+        """
         messages: list[Message] = []
-        for exchange in await self._history.read(self._session_id):
-            if exchange.user:
-                messages.append(Message("user", exchange.user))
-            if exchange.agent:
-                messages.append(Message("assistant", exchange.agent))
+        for entry in await self._history.read(self._session_id):
+            if isinstance(entry, Added):
+                messages.append(Message(entry.role, entry.content))
+                continue
+            if entry.user:
+                messages.append(Message("user", entry.user))
+            if entry.agent:
+                messages.append(Message("assistant", entry.agent))
         return tuple(messages)

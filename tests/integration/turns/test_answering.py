@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from schemas.turn import (
+    Asked,
     Cancel,
     Done,
     End,
     Heartbeat,
+    Instruct,
     Pause,
     ReplyAudio,
     ReplyText,
@@ -22,7 +24,7 @@ from schemas.turn import (
 )
 from tests.integration.turns.conftest import Gateway, opus, recording
 from tests.servers.model_server import ModelServer
-from workers.storage.history import Exchange
+from workers.storage.history import Added, Exchange
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -52,7 +54,7 @@ async def test_what_a_person_said_is_answered(gateway: Gateway, name: str, words
     assert 1.0 < heard.audio.size / 16_000 < 5.0
     assert np.abs(heard.audio).max() > 3_000
     kinds = [type(e) for _, e in heard.entries if not isinstance(e, Heartbeat | Transcript)]
-    assert kinds[:3] == [Started, ReplyText, ReplyAudio]
+    assert kinds[:4] == [Started, Asked, ReplyText, ReplyAudio]
     metrics = heard.done.metrics
     assert metrics.endpoint_to_audio_ms is not None
     assert metrics.endpoint_to_audio_ms < 100
@@ -99,6 +101,26 @@ async def test_the_model_is_asked_with_the_history_and_the_ids(
     assert request.headers["x-edgewise-session-id"] == turn.session_id
     assert request.headers["x-edgewise-attempt"] == "1"
     assert request.headers["authorization"] == "Bearer sk-very-secret"
+
+
+async def test_a_reply_that_the_client_asked_for_knows_what_it_added(
+    gateway: Gateway, model: ModelServer
+) -> None:
+    turn = gateway.new_turn()
+    await gateway.history.append(turn.session_id, Added(role="user", content="I look at page 3."))
+    await turn.publish(kind="reply")
+    await turn.write(Instruct(instructions="Say what is on it."))
+    heard = await turn.hear_out()
+
+    (request,) = model.requests
+    sent = [
+        {"role": "system", "content": "Be brief.\n\nSay what is on it."},
+        {"role": "user", "content": "I look at page 3."},
+    ]
+    assert request.body["messages"] == sent
+    assert [list(e.messages) for e in heard.of(Asked) if isinstance(e, Asked)] == [sent]
+    assert (heard.text, heard.transcript) == ("You said: I look at page 3..", "")
+    assert heard.done.status == "completed"
 
 
 async def test_speaking_on_after_a_pause_throws_the_guess_away(

@@ -1,0 +1,92 @@
+"""What of a conversation is sent to the model: pure, for every conversation there may be."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.chat import Message
+from workers.turns.prompt import PromptRule, estimated_tokens, messages, system_message
+
+ROLES = st.sampled_from(["user", "user", "assistant", "assistant", "system"])
+HISTORIES = st.lists(st.builds(Message, ROLES, st.text(max_size=60)), max_size=30).map(tuple)
+SAID = st.none() | st.text(min_size=1, max_size=60)
+RULES = st.builds(PromptRule, st.integers(1, 12), st.integers(1, 400))
+SYSTEM = "You are Ada."
+
+
+def begins(history: tuple[Message, ...]) -> list[int]:
+    """Return where an exchange begins."""
+    return [n for n, message in enumerate(history) if message.role == "user" or n == 0]
+
+
+@given(HISTORIES, SAID, RULES)
+def test_system_prompt_last_exchange_and_words_are_always_whole(
+    history: tuple[Message, ...], said: str | None, rule: PromptRule
+) -> None:
+    sent = messages(SYSTEM, history, said, rule)
+    assert sent[0] == Message("system", SYSTEM)
+    words = () if said is None else (Message("user", said),)
+    assert sent[len(sent) - len(words) :] == words
+    kept = sent[1 : len(sent) - len(words)]
+    last = history[begins(history)[-1] :] if history else ()
+    assert kept[len(kept) - len(last) :] == last
+
+
+@given(HISTORIES, SAID, RULES)
+def test_what_is_kept_is_the_end_of_the_history_in_whole_exchanges(
+    history: tuple[Message, ...], said: str | None, rule: PromptRule
+) -> None:
+    sent = messages(SYSTEM, history, said, rule)
+    kept = sent[1 : len(sent) - (said is not None)]
+    assert kept == history[len(history) - len(kept) :]
+    assert not kept or len(history) - len(kept) in begins(history)
+
+
+@given(HISTORIES, SAID, RULES)
+def test_both_bounds_hold_and_no_exchange_that_fits_is_left_out(
+    history: tuple[Message, ...], said: str | None, rule: PromptRule
+) -> None:
+    sent = messages(SYSTEM, history, said, rule)
+    kept = sent[1 : len(sent) - (said is not None)]
+    cuts = [*begins(history), len(history)]
+    exchanges = [history[start:end] for start, end in pairwise(cuts)]
+    count = len([n for n in begins(history) if n >= len(history) - len(kept)])
+    assert count <= rule.max_turns
+    size = sum(estimated_tokens(message) for message in sent)
+    assert size <= rule.max_tokens or count <= 1
+    if count < min(rule.max_turns, len(exchanges)):
+        more = sum(estimated_tokens(message) for message in exchanges[-count - 1])
+        assert size + more > rule.max_tokens
+
+
+@given(HISTORIES, SAID, RULES)
+def test_the_same_conversation_gives_the_same_prompt(
+    history: tuple[Message, ...], said: str | None, rule: PromptRule
+) -> None:
+    assert messages(SYSTEM, history, said, rule) == messages(SYSTEM, history, said, rule)
+
+
+def test_a_conversation_that_fits_is_sent_as_it_was() -> None:
+    history = (
+        Message("assistant", "Hello."),
+        Message("user", "One."),
+        Message("assistant", "Two."),
+    )
+    assert messages(SYSTEM, history, "Three.", PromptRule()) == (
+        Message("system", SYSTEM),
+        *history,
+        Message("user", "Three."),
+    )
+
+
+def test_a_token_is_taken_for_four_bytes_of_the_message() -> None:
+    empty = estimated_tokens(Message("user", ""))
+    assert estimated_tokens(Message("user", "x" * 400)) == empty + 100
+    assert estimated_tokens(Message("user", "語" * 400)) == empty + 300
+
+
+def test_nothing_is_added_to_the_prompt_unless_someone_asks() -> None:
+    assert system_message("Be brief.", None, None) == "Be brief."
+    assert system_message("Be brief.", "", "") == "Be brief."
+    assert system_message("A", "B", "C") == "A\n\nB\n\nC"
