@@ -18,6 +18,7 @@ from schemas.config_event import CONFIG_QUEUE
 from workers.agent_config.endpoints import EndpointCheck
 from workers.agent_config.message_tasks import add_message_task
 from workers.agent_config.reconcile import reconciling
+from workers.agent_config.sweep import sweeping
 from workers.agent_config.tasks import add_tasks
 from workers.agent_config.vault import Vault
 from workers.celery_app import make_celery
@@ -58,6 +59,7 @@ def run_worker(settings: Settings) -> None:
         add_message_task(app, engine, vault)
         stack.enter_context(_announced(settings))
         stack.enter_context(reconciling(engine, app))
+        stack.enter_context(sweeping(engine, settings.config_retention_days))
         _consume(app)
 
 
