@@ -29,6 +29,7 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
         llm_gateway_port=0,
         api_key="test-key-0123456789",
         log_level="DEBUG",
+        llm_probe_every_s=0,
     )
 
 

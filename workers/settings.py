@@ -56,6 +56,12 @@ class Settings(BaseSettings):
     llm_filler_s: float = Field(
         default=2.5, gt=0, description="a filler is said when the first words take longer"
     )
+    llm_probe_every_s: float = Field(
+        default=3_600.0,
+        ge=0,
+        description="users' endpoints are called this often to see whether they work; 0: only"
+        " when somebody asks",
+    )
 
     prompt_max_turns: int = Field(
         default=100, ge=1, le=400, description="exchanges of a conversation that a model is sent"
@@ -92,14 +98,6 @@ class Settings(BaseSettings):
         ge=1,
         le=600,
         description="how long a config event is kept from others for a worker that may have died",
-    )
-
-    config_retention_days: float = Field(
-        default=30,
-        ge=1,
-        le=3_650,
-        description="how long settled config events, ids of messages and traces of removed agents"
-        " are kept",
     )
 
     max_sessions: int = Field(default=1_000, ge=1, description="sessions of one gateway process")

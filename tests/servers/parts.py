@@ -64,12 +64,13 @@ def environment(settings: Settings) -> dict[str, str]:
     more = {
         "EDGEWISE_HOME": str(settings.home_path),
         "EDGEWISE_REDIS_URL": settings.redis_url or "",
-        "EDGEWISE_BROKER_URL": settings.broker_url or "",
         "EDGEWISE_DATABASE_URL": settings.database,
         "EDGEWISE_PORT": "0",
         "EDGEWISE_LLM_GATEWAY_PORT": "0",
         "EDGEWISE_LOG_LEVEL": "DEBUG",
         "EDGEWISE_API_KEY": KEY,
+        "EDGEWISE_LLM_ALLOW": settings.llm_allow,
+        "EDGEWISE_LLM_PROBE_EVERY_S": str(settings.llm_probe_every_s),
     }
     return clean_environment(**more)
 

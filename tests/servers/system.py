@@ -131,7 +131,8 @@ def start_system(home: Path, **environment: str) -> System:
     """Start `edgewise up --json` on this home and wait until it says that it is ready."""
     home.parent.mkdir(parents=True, exist_ok=True)
     log = (home.parent / f"{home.name}.stderr").open("ab")
-    env = clean_environment(EDGEWISE_HOME=str(home), EDGEWISE_PORT="0", **environment)
+    quiet = {"EDGEWISE_LLM_PROBE_EVERY_S": "0"}  # a scripted model counts who calls it
+    env = clean_environment(EDGEWISE_HOME=str(home), EDGEWISE_PORT="0", **quiet | environment)
     with log:
         process = subprocess.Popen(
             [command("edgewise"), "up", "--json"],

@@ -1,6 +1,7 @@
 """LLM entries in the database, each with its encrypted key; inside a transaction of the caller."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from pydantic import Field
 from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
@@ -26,6 +27,10 @@ class StoredEntry(Closed):
     """In its envelope."""
 
 
+ENTRY: Final = [llm_entries.c[name] for name in StoredEntry.model_fields]
+"""The columns of a stored entry; the row holds more, about its probes."""
+
+
 def replace_entries(
     connection: Connection, agent_id: str, entries: Sequence[StoredEntry] = ()
 ) -> None:
@@ -37,8 +42,8 @@ def replace_entries(
 
 def entries_of(connection: Connection, agent_id: str) -> list[StoredEntry]:
     """Return the entries of an agent, in order."""
-    query = select(llm_entries).where(llm_entries.c.agent_id == agent_id)
-    return [_stored(row) for row in connection.execute(query.order_by(llm_entries.c.entry))]
+    query = select(*ENTRY).where(llm_entries.c.agent_id == agent_id)
+    return [entry_of_row(row) for row in connection.execute(query.order_by(llm_entries.c.entry))]
 
 
 def entries_under_other_keys(
@@ -47,12 +52,12 @@ def entries_under_other_keys(
     """Return up to `limit` entries that are not under this key, from behind `after` on."""
     place = tuple_(llm_entries.c.agent_id, llm_entries.c.entry)
     query = (
-        select(llm_entries)
+        select(*ENTRY)
         .where(llm_entries.c.key_id != key_id, place > after)
         .order_by(llm_entries.c.agent_id, llm_entries.c.entry)
         .limit(limit)
     )
-    return [_stored(row) for row in connection.execute(query)]
+    return [entry_of_row(row) for row in connection.execute(query)]
 
 
 def move_entry(connection: Connection, held: StoredEntry, key_id: str, api_key: bytes) -> bool:
@@ -75,5 +80,6 @@ def count_by_key(connection: Connection) -> dict[str, int]:
     return {str(row[0]): int(row[1]) for row in connection.execute(query)}
 
 
-def _stored(row: Row[Sequence[object]]) -> StoredEntry:
+def entry_of_row(row: Row[Sequence[object]]) -> StoredEntry:
+    """Return the entry of a row with the columns `ENTRY`."""
     return StoredEntry.model_validate(dict(row._mapping))  # noqa: SLF001  # SQLAlchemy's documented name for it

@@ -16,6 +16,10 @@ llm_entries: Final = Table(
     Column("model", Text, nullable=False),
     Column("key_id", String(16), nullable=False),
     Column("api_key", LargeBinary, nullable=False),
+    Column("probe_due_at", BigInteger, nullable=False, server_default="0"),
+    Column("probe_lease", String(32)),
+    Column("probe_result", Text),
+    Index("llm_entries_by_probe", "probe_due_at"),
     Index("llm_entries_by_key", "key_id", "agent_id", "entry"),
 )
 

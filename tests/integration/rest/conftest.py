@@ -23,7 +23,7 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(scope="module")
 def module_settings(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     home: Path = tmp_path_factory.mktemp("home")
-    return Settings(_env_file=None, home=home, redis_url=redis_url, port=0)
+    return Settings(_env_file=None, home=home, redis_url=redis_url, port=0, llm_probe_every_s=0)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
