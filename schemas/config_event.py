@@ -30,7 +30,8 @@ class AgentUpsert(Closed):
     agent_id: AgentId
     account: str
     agent: AgentFields
-    llm: tuple[LlmView, ...] = ()
+    llm: tuple[LlmView, ...] | None = ()
+    """None keeps those of an agent that is there."""
     external_id: ExternalId | None = None
     occurred_at: AwareDatetime | None = None
     """When it came about where it was sent from; None: when it was accepted."""

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs the Debian packages that the tests need: recordings of people, a sound server and
-# PortAudio, network namespaces with packet loss, PostgreSQL, a browser. As root or with sudo that asks
+# PortAudio, network namespaces with packet loss, PostgreSQL, RabbitMQ, a browser. As root or with sudo that asks
 # nothing; otherwise it says what to type and fails.
 set -eu
 needed="alsa-utils chromium espeak-ng iproute2 libasound2-plugins libportaudio2 nftables
-    pocketsphinx-testdata postgresql pulseaudio pulseaudio-utils sox sqlite3"
+    pocketsphinx-testdata postgresql pulseaudio pulseaudio-utils rabbitmq-server
+    sox sqlite3"
 
 if ! command -v dpkg-query >/dev/null; then
     echo "no Debian here: the tests need what these packages hold:" $needed >&2

@@ -38,6 +38,7 @@ def make_celery(settings: Settings, name: str) -> Celery:
         task_track_started=False,
         task_create_missing_queues=True,
         task_default_queue=name,
+        worker_consumer="workers.broker_consumer:Consumer",
         worker_prefetch_multiplier=1,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,

@@ -40,6 +40,7 @@ def set_up_logs(settings: Settings, process: str) -> None:
         "celery.app.trace",
         "celery.pool",
         "kombu",
+        "amqp",
         "alembic",
         "sqlalchemy",  # at DEBUG it logs whole rows
     ):

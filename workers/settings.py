@@ -100,6 +100,14 @@ class Settings(BaseSettings):
         description="how long a config event is kept from others for a worker that may have died",
     )
 
+    config_retention_days: float = Field(
+        default=30,
+        ge=1,
+        le=3_650,
+        description="how long settled config events, ids of messages and traces of removed agents"
+        " are kept",
+    )
+
     max_sessions: int = Field(default=1_000, ge=1, description="sessions of one gateway process")
     max_busy_sessions: int = Field(
         default=20, ge=1, description="sessions with audio under way in one gateway process"

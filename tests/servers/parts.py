@@ -64,6 +64,7 @@ def environment(settings: Settings) -> dict[str, str]:
     more = {
         "EDGEWISE_HOME": str(settings.home_path),
         "EDGEWISE_REDIS_URL": settings.redis_url or "",
+        "EDGEWISE_BROKER_URL": settings.broker_url or "",
         "EDGEWISE_DATABASE_URL": settings.database,
         "EDGEWISE_PORT": "0",
         "EDGEWISE_LLM_GATEWAY_PORT": "0",

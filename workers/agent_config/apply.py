@@ -197,7 +197,8 @@ def _apply(connection: Connection, lease: _Lease, vault: Vault | None) -> _Appli
             raise _no_such_agent()
     occurred_at = place_in_time(change, event.accepted_at, _newest(connection, change, held))
     if isinstance(change, AgentUpsert):
-        agent = build_agent(change, created_at=event.accepted_at, updated_at=event.accepted_at)
+        kept = held.agent.llm if held else ()
+        agent = build_agent(change, kept, event.accepted_at)
     elif isinstance(change, AgentDelete):
         return _remove(connection, change, held, occurred_at=occurred_at, now=now)
     elif held is None:
@@ -237,15 +238,15 @@ def _remove(
     return _Applied(gone=held)
 
 
-def build_agent(change: AgentUpsert, *, created_at: datetime, updated_at: datetime) -> Agent:
-    """Return the record that a change describes."""
+def build_agent(change: AgentUpsert, kept: tuple[LlmView, ...], accepted_at: datetime) -> Agent:
+    """Return the record that a change describes; `kept` are its models where it names none."""
     fields = {name: getattr(change.agent, name) for name in AgentFields.model_fields}
     return Agent(
         id=change.agent_id,
         external_id=change.external_id,
-        llm=change.llm,
-        created_at=created_at,
-        updated_at=updated_at,
+        llm=kept if change.llm is None else change.llm,
+        created_at=accepted_at,
+        updated_at=accepted_at,
         **fields,
     )
 

@@ -30,9 +30,10 @@ class Vault:
 
         Raises CredentialsUnavailableError, or KeysUnavailableError where the private key is lost.
         """
-        return encrypt(key, self._open(sealed, binding), binding)
+        return encrypt(key, self.open(sealed, binding), binding)
 
-    def _open(self, sealed: str, binding: Binding) -> SecretStr:
+    def open(self, sealed: str, binding: Binding) -> SecretStr:
+        """Return a sealed value in clear; raises as `to_envelope` does."""
         if self._private is not None:
             try:
                 return unseal(self._private, sealed, binding)

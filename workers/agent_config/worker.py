@@ -16,8 +16,10 @@ from sqlalchemy.exc import IntegrityError
 
 from schemas.config_event import CONFIG_QUEUE
 from workers.agent_config.endpoints import EndpointCheck
+from workers.agent_config.message_tasks import add_message_task
 from workers.agent_config.probing import ProbeWork, probing
 from workers.agent_config.reconcile import reconciling
+from workers.agent_config.sweep import sweeping
 from workers.agent_config.tasks import add_tasks
 from workers.agent_config.vault import Vault
 from workers.celery_app import make_celery
@@ -55,8 +57,10 @@ def run_worker(settings: Settings) -> None:
         _look_after_secrets(engine, vault)
         check = stack.enter_context(EndpointCheck.open(BaseUrlPolicy(users_allow(settings))))
         add_tasks(app, engine, redis, vault, check, lease_s=settings.config_lease_s)
+        add_message_task(app, engine, vault)
         stack.enter_context(_announced(settings))
         stack.enter_context(reconciling(engine, app))
+        stack.enter_context(sweeping(engine, settings.config_retention_days))
         stack.enter_context(probing(ProbeWork(engine, vault.keys.find, settings)))
         _consume(app)
 

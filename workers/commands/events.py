@@ -25,6 +25,8 @@ EventId = Annotated[str, typer.Argument(help="Its id, as `edgewise events list` 
 def list_all(
     *,
     status: Annotated[Status | None, typer.Option(help="Only those of this status.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only those of this account.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only those about this agent's id.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -33,7 +35,7 @@ def list_all(
     from workers.storage.event_reports import list_events
 
     with database() as engine, reading(engine) as connection:
-        found = list_events(connection, status, limit)
+        found = list_events(connection, status, limit, account=account, agent_id=agent)
     if as_json:
         for event in found:
             typer.echo(event.model_dump_json())
@@ -42,6 +44,7 @@ def list_all(
         (
             event.id,
             str(event.status),
+            event.account,
             event.kind,
             event.agent_id,
             str(event.attempts),
@@ -50,7 +53,7 @@ def list_all(
         )
         for event in found
     ]
-    _write(("EVENT", "STATUS", "KIND", "AGENT", "TRIES", "ACCEPTED", "REASON"), rows)
+    _write(("EVENT", "STATUS", "ACCOUNT", "KIND", "AGENT", "TRIES", "ACCEPTED", "REASON"), rows)
 
 
 @events.command()

@@ -11,7 +11,7 @@ import structlog
 from fastapi import FastAPI
 
 from workers.errors import ConfigurationError
-from workers.gateway import agents, health, llm_health, tokens
+from workers.gateway import agents, health, llm_health, sealing_key, tokens
 from workers.gateway.registry import SessionRegistry
 from workers.gateway.resources import open_resources
 from workers.gateway.rest_errors import add_error_handlers, crash_response
@@ -66,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(agents.router)
     app.include_router(llm_health.router)
     app.include_router(tokens.router)
+    app.include_router(sealing_key.router)
     app.include_router(sessions_router)
     add_error_handlers(app)
     app.add_middleware(BodyLimit, limit=MAX_BODY)

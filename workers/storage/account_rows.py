@@ -35,6 +35,11 @@ def add_account(connection: Connection, name: str, *, now: datetime) -> None:
     connection.execute(insert(accounts).values(name=name, created_at=to_microseconds(now)))
 
 
+def has_account(connection: Connection, name: str) -> bool:
+    """Tell whether there is an account of this name."""
+    return connection.execute(select(accounts).where(accounts.c.name == name)).first() is not None
+
+
 def list_accounts(connection: Connection) -> list[StoredAccount]:
     """Return all accounts by name."""
     rows = connection.execute(select(accounts).order_by(accounts.c.name))

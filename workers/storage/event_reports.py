@@ -36,11 +36,19 @@ class EventReport(Closed):
     """When it is sent again, where it still waits."""
 
 
-def list_events(connection: Connection, status: Status | None, limit: int) -> list[EventReport]:
-    """Return the newest events, of one status or of all."""
+def list_events(
+    connection: Connection,
+    status: Status | None,
+    limit: int,
+    *,
+    account: str | None = None,
+    agent_id: str | None = None,
+) -> list[EventReport]:
+    """Return the newest events; of one status, account or agent, or of all."""
     query = select(*_columns).order_by(config_events.c.accepted_at.desc(), config_events.c.id)
-    if status is not None:
-        query = query.where(config_events.c.status == status)
+    for name, wanted in (("status", status), ("account", account), ("agent_id", agent_id)):
+        if wanted is not None:
+            query = query.where(config_events.c[name] == wanted)
     return [_report(row) for row in connection.execute(query.limit(limit))]
 
 

@@ -58,6 +58,16 @@ agent_tombstones: Final = Table(
     Index("agent_tombstones_by_age", "removed_at"),
 )
 
+config_messages: Final = Table(
+    "config_messages",
+    metadata,
+    Column("account", String(64), primary_key=True),
+    Column("message_id", String(128), primary_key=True),
+    Column("event_id", String(64), nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
+    Index("config_messages_by_age", "taken_at"),
+)
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

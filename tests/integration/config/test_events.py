@@ -209,6 +209,12 @@ def test_the_commands_list_show_and_refuse(engine: Engine, stored: Settings) -> 
     table = run(stored, "list", "--status", "applied").stdout.splitlines()
     assert len(table) == 2
     assert applied in table[1]
+    other = plain().model_copy(update={"account": "other"})
+    other_id = accept(engine, other, at=after(2))
+    for words in (("--account", "other"), ("--agent", other.agent_id)):
+        (line,) = run(stored, "list", "--json", *words).stdout.splitlines()
+        assert json.loads(line)["id"] == other_id
+    assert run(stored, "list", "--json", "--account", "none").stdout == ""
     assert json.loads(run(stored, "show", waiting, "--json").stdout)["status"] == "pending"
     for words, reason in (
         (("show", new_id("event")), "no such event"),

@@ -1,0 +1,69 @@
+"""What is settled and old is forgotten in small steps; what waits is kept. On both databases."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from schemas.agent import AgentFields, Voice
+from schemas.config_event import AgentDelete, AgentUpsert
+from schemas.ids import new_id
+from tests.integration.config.keys import NOW, accept, new_vault
+from tests.servers.parts import running_config_worker
+from tests.servers.system import wait_for
+from workers.agent_config.apply import apply_event
+from workers.agent_config.messages import take_message
+from workers.agent_config.sweep import sweep
+from workers.settings import Settings
+from workers.storage.database import reading
+from workers.storage.message_ids import find_message
+from workers.storage.retention import forget_before
+
+LATER = timedelta(days=30)
+FIELDS = AgentFields(name="a", system_prompt="b", voice=Voice(voice_id="ivy"))
+
+
+def count(engine: Engine, table: str) -> int:
+    with reading(engine) as connection:
+        return int(connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar() or 0)
+
+
+def removal(engine: Engine, at: datetime) -> None:
+    """Settle a removal, which leaves an event and a tombstone."""
+    event = AgentDelete(agent_id=new_id("agent"), account="default", occurred_at=at)
+    assert apply_event(engine, accept(engine, event, at=at), at) is not None
+
+
+def test_what_is_older_goes_step_by_step_and_what_is_not_settled_stays(engine: Engine) -> None:
+    for number in range(5):
+        removal(engine, NOW + timedelta(seconds=number))
+    removal(engine, NOW + LATER)
+    waiting = AgentUpsert(agent_id=new_id("agent"), account="default", agent=FIELDS)
+    accept(engine, waiting)
+    with engine.begin() as connection:
+        assert forget_before(connection, NOW + LATER, 2) == 4, "two of each kind"
+    assert sweep(engine, NOW + LATER, threading.Event(), step=2) == 6
+    assert (count(engine, "config_events"), count(engine, "agent_tombstones")) == (2, 1)
+    assert sweep(engine, NOW + LATER, threading.Event()) == 0
+
+
+def test_ids_of_messages_are_forgotten_too(engine: Engine, stored: Settings) -> None:
+    fields = {"name": "a", "system_prompt": "b", "voice": {"voice_id": "ivy"}}
+    message = {"id": "m", "account": "default", "external_id": "x", "kind": "agent.upsert"}
+    assert take_message(engine, new_vault(stored), {**message, "agent": fields}) is not None
+    sweep(engine, datetime.now(UTC) - LATER, threading.Event())
+    with reading(engine) as connection:
+        assert find_message(connection, "default", "m") is not None
+    sweep(engine, datetime.now(UTC) + timedelta(seconds=1), threading.Event())
+    with reading(engine) as connection:
+        assert find_message(connection, "default", "m") is None
+
+
+def test_a_config_worker_forgets_by_itself(engine: Engine, stored: Settings) -> None:
+    now = datetime.now(UTC)
+    removal(engine, now - timedelta(days=31))
+    removal(engine, now - timedelta(days=29))
+    with running_config_worker(stored):
+        wait_for("one is left", lambda: count(engine, "config_events") == 1)
+        wait_for("one is left", lambda: count(engine, "agent_tombstones") == 1)
