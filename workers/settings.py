@@ -77,13 +77,53 @@ class Settings(BaseSettings):
         default=None, max_length=4_096, description="text that is added to every system prompt"
     )
 
-    stt_engine: Literal["pocketsphinx", "scripted"] = Field(
-        default="pocketsphinx", description="speech-to-text; `scripted` is for load tests"
+    stt_engine: Literal["pocketsphinx", "openai", "scripted"] = Field(
+        default="pocketsphinx",
+        description="speech-to-text; `openai` is any endpoint of that protocol, `scripted` is for"
+        " load tests",
+    )
+    stt_base_url: str | None = Field(
+        default=None, description="of `openai`: where `/audio/transcriptions` is"
+    )
+    stt_model: str = Field(default="whisper-1", description="its model name")
+    stt_api_key: SecretStr | None = Field(default=None, description="its key")
+    stt_language: str | None = Field(
+        default=None,
+        pattern=r"^[a-z]{2,3}(-[A-Za-z]{2,4})?$",
+        description="of the speech, such as `en`; unset, the endpoint guesses",
+    )
+    stt_total_s: float = Field(
+        default=5.0, gt=0, description="deadline from a pause to the endpoint's transcript"
+    )
+    stt_fallback: Literal["pocketsphinx", "none"] = Field(
+        default="pocketsphinx", description="what listens where the endpoint fails"
     )
     stt_processes: int = Field(
         default=16, ge=1, le=256, description="users a worker understands at once, 21 MB each"
     )
-    tts_engine: Literal["espeak"] = Field(default="espeak", description="text-to-speech")
+    tts_engine: Literal["espeak", "openai"] = Field(
+        default="espeak", description="text-to-speech; `openai` is any endpoint of that protocol"
+    )
+    tts_base_url: str | None = Field(
+        default=None, description="of `openai`: where `/audio/speech` is"
+    )
+    tts_model: str = Field(default="tts-1", description="its model name")
+    tts_api_key: SecretStr | None = Field(default=None, description="its key")
+    tts_voice: str = Field(
+        default="ivy=nova,oliver=onyx,skye=shimmer,ruby=fable",
+        description="its voice for each of ours, or one for all",
+    )
+    tts_first_byte_s: float = Field(
+        default=3.0, gt=0, description="deadline to the first sound of a sentence"
+    )
+    tts_between_bytes_s: float = Field(default=2.0, gt=0, description="between two of its sounds")
+    tts_total_s: float = Field(default=30.0, gt=0, description="spent waiting for one sentence")
+    tts_fallback: Literal["espeak", "none"] = Field(
+        default="espeak", description="what speaks where the endpoint fails"
+    )
+    speech_connect_s: float = Field(
+        default=1.0, gt=0, description="deadline to connect to a speech endpoint"
+    )
     tts_processes: int = Field(default=2, ge=1, le=64, description="engine processes per worker")
     turn_slots: int = Field(
         default=64, ge=1, le=1_000, description="turns at once in one turn worker"

@@ -8,16 +8,22 @@ import numpy as np
 import pytest
 
 from tests.fakes.turns import FakeStt
+from workers.llm_stub.server import LlmStub
+from workers.providers.base_url_allow import parse_allow
+from workers.providers.chat import Budget, open_client
 from workers.providers.engine_pool import EnginePool
+from workers.providers.openai_stt import OpenAiStt, SttBudget
 from workers.providers.pocketsphinx_stt import MODULE, PocketsphinxStt
 from workers.providers.scripted_stt import HEARD, ScriptedStt
+from workers.providers.speech_endpoint import SpeechEndpoint
 from workers.turns.ports import Samples, SpeechToText
 
 SPEECH: Samples = np.fromfile("/usr/share/pocketsphinx/test/data/goforward.raw", dtype="<i2")
+ALLOW = parse_allow("127.0.0.1")
 SAID = "go forward ten meters"
 
 
-@pytest.fixture(params=["fake", "scripted", "pocketsphinx"])
+@pytest.fixture(params=["fake", "scripted", "pocketsphinx", "openai", "openai, its server dead"])
 async def stt(request: pytest.FixtureRequest) -> AsyncIterator[tuple[SpeechToText, str]]:
     """An engine and what it makes of the recording."""
     async with AsyncExitStack() as stack:
@@ -25,9 +31,19 @@ async def stt(request: pytest.FixtureRequest) -> AsyncIterator[tuple[SpeechToTex
             yield FakeStt(*[SAID] * 3), SAID
         elif request.param == "scripted":
             yield ScriptedStt(), HEARD
+        elif request.param == "openai":
+            stub = await stack.enter_async_context(LlmStub())
+            client = await stack.enter_async_context(open_client(Budget(), 10, ALLOW))
+            endpoint = SpeechEndpoint(stub.base_url, "stub")
+            yield OpenAiStt(client, endpoint, SttBudget(total_s=20)), SAID
         else:
-            pool = await stack.enter_async_context(EnginePool(MODULE, 3))
-            yield PocketsphinxStt(pool), SAID
+            built_in = PocketsphinxStt(await stack.enter_async_context(EnginePool(MODULE, 3)))
+            if request.param == "pocketsphinx":
+                yield built_in, SAID
+                return
+            client = await stack.enter_async_context(open_client(Budget(), 10, ALLOW))
+            endpoint = SpeechEndpoint("http://127.0.0.1:1/v1", "none")
+            yield OpenAiStt(client, endpoint, SttBudget(), stand_in=built_in), SAID
 
 
 async def test_what_is_pushed_in_pieces_is_understood(stt: tuple[SpeechToText, str]) -> None:

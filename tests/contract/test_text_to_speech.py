@@ -2,26 +2,45 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
 
 from schemas.agent import VOICES
 from tests.fakes.turns import FakeTts
+from workers.llm_stub.server import LlmStub
+from workers.providers.base_url_allow import parse_allow
+from workers.providers.chat import Budget, open_client
 from workers.providers.engine_pool import EnginePool
 from workers.providers.espeak_tts import MODULE, EspeakTts
+from workers.providers.openai_tts import OpenAiTts, TtsBudget
+from workers.providers.speech_endpoint import SpeechEndpoint
 from workers.turns.ports import Samples, TextToSpeech
 
 RATE = 24_000
+ALLOW = parse_allow("127.0.0.1")
+OURS = {voice: voice for voice in VOICES}
 
 
-@pytest.fixture(params=["fake", "espeak"])
+@pytest.fixture(params=["fake", "espeak", "openai", "openai in odd pieces", "openai, dead"])
 async def tts(request: pytest.FixtureRequest) -> AsyncIterator[TextToSpeech]:
-    if request.param == "fake":
-        yield FakeTts()
-    else:
-        async with EnginePool(MODULE, 2) as pool:
-            yield EspeakTts(pool)
+    async with AsyncExitStack() as stack:
+        if request.param == "fake":
+            yield FakeTts()
+        elif request.param in ("openai", "openai in odd pieces"):
+            stub = await stack.enter_async_context(LlmStub())
+            model = "stub" if request.param == "openai" else "stub-odd"
+            client = await stack.enter_async_context(open_client(Budget(), 10, ALLOW))
+            yield OpenAiTts(client, SpeechEndpoint(stub.base_url, model), TtsBudget(), OURS)
+        else:
+            built_in = EspeakTts(await stack.enter_async_context(EnginePool(MODULE, 2)))
+            if request.param == "espeak":
+                yield built_in
+                return
+            client = await stack.enter_async_context(open_client(Budget(), 10, ALLOW))
+            endpoint = SpeechEndpoint("http://127.0.0.1:1/v1", "none")
+            yield OpenAiTts(client, endpoint, TtsBudget(), OURS, stand_in=built_in)
 
 
 async def spoken(tts: TextToSpeech, text: str, voice: str = "ivy") -> Samples:

@@ -10,13 +10,14 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from redis import Redis
 from redis.exceptions import RedisError
 
+from workers.commands.check import Check
+from workers.commands.check_endpoint import check_endpoint
 from workers.errors import EdgewiseError
 from workers.settings import Settings
 from workers.supervision.embedded_redis import redis_binary
@@ -24,17 +25,6 @@ from workers.supervision.embedded_redis import redis_binary
 OLDEST_PYTHON: Final = (3, 11)
 ANSWER_S: Final = 3.0
 OTHERS: Final = 0o077
-
-
-@dataclass(frozen=True)
-class Check:
-    """One need: whether it is met, what was found, and how to mend it if it is not."""
-
-    name: str
-    ok: bool
-    found: str
-    mend: str = ""
-    needed: bool = True
 
 
 def run_checks(settings: Settings) -> list[Check]:
@@ -123,14 +113,20 @@ def check_database(settings: Settings) -> Check:
 
 def check_speech_to_text(settings: Settings) -> Check:
     """Look for the speech-to-text engine in force."""
-    if settings.stt_engine != "pocketsphinx":
-        return Check("speech-to-text", ok=True, found=settings.stt_engine)
-    return _package("speech-to-text", "pocketsphinx")
+    name = "speech-to-text"
+    if settings.stt_engine == "openai":
+        return check_endpoint(name, "EDGEWISE_STT", settings.stt_base_url, settings.stt_api_key)
+    if settings.stt_engine == "scripted":
+        return Check(name, ok=True, found=settings.stt_engine)
+    return _package(name, "pocketsphinx")
 
 
-def check_text_to_speech(_settings: Settings) -> Check:
+def check_text_to_speech(settings: Settings) -> Check:
     """Look for the text-to-speech engine in force."""
-    return _package("text-to-speech", "espeakng_loader")
+    name = "text-to-speech"
+    if settings.tts_engine == "openai":
+        return check_endpoint(name, "EDGEWISE_TTS", settings.tts_base_url, settings.tts_api_key)
+    return _package(name, "espeakng_loader")
 
 
 def _package(name: str, module: str) -> Check:

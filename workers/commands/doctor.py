@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workers.commands.checks import Check, run_checks
+from workers.commands.check import Check
+from workers.commands.checks import run_checks
 from workers.settings import Settings
 
 PREFIX: Final = "EDGEWISE_"

@@ -48,6 +48,8 @@ class LlmStub:
         self.pace = pace or Pace()
         self.script: str | None = None
         """Stands in for the model's name, where the asker's is fixed."""
+        self.scripts: dict[str, str] = {}
+        """The same for one path, which wins."""
         self.requests: deque[Request] = deque(maxlen=KEPT)
         self._address = host, port
         self._arrived = asyncio.Condition()
@@ -135,7 +137,8 @@ class LlmStub:
             await asyncio.gather(answering, watching, return_exceptions=True)
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
-        told = self.script or request.headers.get(HEADER) or str(request.body.get("model") or "")
+        told = self.scripts.get(request.path) or self.script or request.headers.get(HEADER)
+        told = told or str(request.body.get("model") or "")
         exchange = Exchange(request, Script(), writer)
         try:
             exchange.script = read_script(told)

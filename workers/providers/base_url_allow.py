@@ -27,6 +27,8 @@ class Allow:
 
 
 ALLOW_NOTHING: Final = Allow()
+_ENDPOINTS: Final = ("managed_llm_base_url", "stt_base_url", "tts_base_url")
+"""Settings in which the operator names an endpoint."""
 
 
 def parse_allow(text: str) -> Allow:
@@ -49,7 +51,8 @@ def users_allow(settings: Settings) -> Allow:
 def operators_allow(settings: Settings) -> Allow:
     """Return what holds for the operator's own endpoints: named in a setting, hence allowed.
 
-    Users' entries must not get this: it opens the managed model's and the LLM gateway's host.
+    Users' entries must not get this: it opens the hosts of the managed model, the LLM gateway and
+    the speech engines.
     """
     allow = users_allow(settings)
     return Allow(allow.hosts | _named_by(settings), allow.networks)
@@ -59,12 +62,13 @@ def _named_by(settings: Settings) -> frozenset[tuple[str, int | None]]:
     named: set[tuple[str, int | None]] = {
         (normal_host(settings.llm_gateway_host), settings.llm_gateway_port)
     }
-    if settings.managed_llm_base_url:
-        try:
-            url = parse_base_url(settings.managed_llm_base_url)
-        except InvalidBaseUrlError as error:
-            raise ConfigurationError(f"EDGEWISE_MANAGED_LLM_BASE_URL: {error}") from None
-        named.add((url.host, url.port))
+    for setting in _ENDPOINTS:
+        if text := getattr(settings, setting):
+            try:
+                url = parse_base_url(text)
+            except InvalidBaseUrlError as error:
+                raise ConfigurationError(f"EDGEWISE_{setting.upper()}: {error}") from None
+            named.add((url.host, url.port))
     return frozenset(named)
 
 

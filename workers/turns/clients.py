@@ -4,27 +4,18 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from schemas.agent import VOICES
-from workers.errors import ConfigurationError, SynthesisError, TranscriptionError
 from workers.providers.base_url_allow import operators_allow, users_allow
 from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
-from workers.providers.engine_pool import EngineGoneError, EnginePool
-from workers.providers.espeak_tts import MODULE as ESPEAK
-from workers.providers.espeak_tts import EspeakTts
-from workers.providers.pocketsphinx_stt import MODULE as SPHINX
-from workers.providers.pocketsphinx_stt import PocketsphinxStt
-from workers.providers.scripted_stt import ScriptedStt
 from workers.settings import OFFLINE_MODEL, Settings
 from workers.storage.agents import AgentStore
 from workers.storage.database import open_engine
 from workers.storage.history import History
 from workers.storage.redis_client import connect
 from workers.storage.turn_streams import TurnStreams
-from workers.turns.hearing import Hearing
 from workers.turns.models import EntryReader, Models
 from workers.turns.ports import SpeechToText, TextToSpeech
 from workers.turns.prompt import PromptRule
-from workers.turns.voicing import opus_packets
+from workers.turns.speech_engines import open_engines
 
 
 @dataclass(frozen=True)
@@ -61,12 +52,7 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
         users_http = await stack.enter_async_context(
             open_client(budget, 2 * settings.turn_slots, users_allow(settings))
         )
-        stt = await _open_stt(settings, stack)
-        tts = EspeakTts(await _open_pool(ESPEAK, settings.tts_processes, stack))
-        try:
-            await _warm_up(stt, tts)
-        except (TranscriptionError, SynthesisError) as error:
-            raise ConfigurationError(f"a speech engine does not work: {error}") from error
+        stt, tts = await open_engines(settings, stack)
         yield Clients(
             settings=settings,
             streams=TurnStreams(redis),
@@ -93,28 +79,3 @@ def managed_endpoint(settings: Settings) -> Endpoint:
     return Endpoint(
         settings.managed_llm_base_url, settings.managed_llm_model, settings.managed_llm_api_key
     )
-
-
-async def _warm_up(stt: SpeechToText, tts: TextToSpeech) -> None:
-    """Go the way of a turn once, so that the first user does not wait for what loads lazily."""
-    said = [packets async for packets in opus_packets("Hello.", tts, next(iter(VOICES)))]
-    async with stt.listen() as listening:
-        hearing = Hearing(listening, max_utterance_s=1)
-        hearing.feed(tuple(packet for packets in said for packet in packets))
-        hearing.pause()
-        await hearing.text()
-
-
-async def _open_stt(settings: Settings, stack: contextlib.AsyncExitStack) -> SpeechToText:
-    if settings.stt_engine == "scripted":
-        return ScriptedStt()
-    return PocketsphinxStt(await _open_pool(SPHINX, settings.stt_processes, stack))
-
-
-async def _open_pool(module: str, size: int, stack: contextlib.AsyncExitStack) -> EnginePool:
-    try:
-        return await stack.enter_async_context(EnginePool(module, size))
-    except (EngineGoneError, TimeoutError) as error:
-        raise ConfigurationError(
-            f"the speech engine of {module} does not start; `edgewise doctor` says what is missing"
-        ) from error

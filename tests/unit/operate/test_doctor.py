@@ -1,3 +1,4 @@
+import asyncio
 import socket
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from workers.commands.checks import (
     check_llm_gateway_port,
     check_model,
     check_redis,
+    check_speech_to_text,
+    check_text_to_speech,
     run_checks,
 )
 from workers.commands.doctor import MASK, run_doctor, shown, source_of, without_password
+from workers.llm_stub.server import LlmStub
 from workers.settings import Settings
 
 
@@ -114,3 +118,17 @@ def test_no_language_model_is_a_hint_and_no_failure(tmp_path: Path) -> None:
     assert not hint.needed
     named = settings(tmp_path, managed_llm_base_url="https://x/v1", managed_llm_model="m")
     assert check_model(named).ok
+
+
+async def test_a_speech_endpoint_is_asked_whether_it_is_there(tmp_path: Path) -> None:
+    async with LlmStub() as stub:
+        there = settings(tmp_path, stt_engine="openai", stt_base_url=stub.base_url)
+        check = await asyncio.to_thread(check_speech_to_text, there)
+        assert (check.ok, check.found) == (True, "an endpoint answers, status 200")
+        gone = settings(tmp_path, tts_engine="openai", tts_base_url=stub.base_url + "/none")
+        assert (await asyncio.to_thread(check_text_to_speech, gone)).ok
+    check = await asyncio.to_thread(check_speech_to_text, there)
+    assert not check.ok
+    assert check.mend == "start the server, or mend EDGEWISE_STT_BASE_URL"
+    unset = check_text_to_speech(settings(tmp_path, tts_engine="openai"))
+    assert (unset.ok, unset.mend) == (False, "set EDGEWISE_TTS_BASE_URL")

@@ -1,0 +1,220 @@
+"""Speech over HTTP on real sockets: each fault has its class, ends in time, and somebody speaks."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from schemas.agent import VOICES
+from tests.fakes.turns import FakeStt, FakeTts
+from workers.errors import SynthesisError, TranscriptionError
+from workers.llm_stub.server import LlmStub
+from workers.providers.base_url_allow import ALLOW_NOTHING, parse_allow
+from workers.providers.chat import Budget, open_client
+from workers.providers.engine_breaker import EngineBreaker
+from workers.providers.openai_stt import OpenAiStt, SttBudget
+from workers.providers.openai_tts import OpenAiTts, TtsBudget
+from workers.providers.speech_endpoint import SpeechEndpoint
+from workers.turns.ports import Samples
+
+ALLOW = parse_allow("127.0.0.1")
+KEY = "sk-very-secret"
+SPEECH = np.fromfile("/usr/share/pocketsphinx/test/data/goforward.raw", dtype="<i2")
+STT_BUDGET = SttBudget(total_s=0.6)
+TTS_BUDGET = TtsBudget(first_byte_s=0.6, between_bytes_s=0.4, total_s=4)
+OURS = {voice: f"their-{voice}" for voice in VOICES}
+TEXT = "This is a sentence that takes a good while to be said."
+
+BOTH = {
+    "stall": "timeout",
+    "reset": "disconnected",
+    "401": "http_4xx",
+    "429": "http_429",
+    "500": "http_5xx",
+    "redirect": "http_3xx",
+    "html": "bad_content_type",
+    "json": "bad_content_type",
+    "gzip": "bad_content_type",
+    "error": "bad_content_type",
+    "broken-json": "bad_content_type",
+}
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[LlmStub]:
+    async with LlmStub() as stub:
+        yield stub
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with open_client(Budget(connect_s=0.5), 10, ALLOW) as client:
+        yield client
+
+
+def stt(client: httpx.AsyncClient, url: str, model: str, **more: object) -> OpenAiStt:
+    endpoint = SpeechEndpoint(url, model, SecretStr(KEY))
+    return OpenAiStt(client, endpoint, STT_BUDGET, **more)  # type: ignore[arg-type]
+
+
+def tts(client: httpx.AsyncClient, url: str, model: str, **more: object) -> OpenAiTts:
+    endpoint = SpeechEndpoint(url, model, SecretStr(KEY))
+    return OpenAiTts(client, endpoint, TTS_BUDGET, OURS, **more)  # type: ignore[arg-type]
+
+
+async def heard(engine: OpenAiStt) -> str:
+    async with engine.listen() as listening:
+        listening.push(SPEECH)
+        return await listening.finish()
+
+
+async def spoken(engine: OpenAiTts) -> Samples:
+    pieces = [np.empty(0, np.int16)]
+    async with engine.speak(TEXT, "ivy") as speech:
+        async for piece in speech:
+            pieces.append(piece)  # noqa: PERF401  # what came before an error counts
+    return np.concatenate(pieces)
+
+
+@pytest.mark.parametrize(("model", "failure"), [*BOTH.items(), ("huge-line", "too_large")])
+async def test_a_fault_of_transcription_has_its_class_and_ends_in_time(
+    stub: LlmStub, client: httpx.AsyncClient, model: str, failure: str
+) -> None:
+    memory, began = psutil.Process().memory_info().rss, time.monotonic()
+    with pytest.raises(TranscriptionError) as caught:
+        await heard(stt(client, stub.base_url, f"stub-{model}"))
+    assert failure in str(caught.value)
+    assert "sk-" not in str(caught.value)
+    assert time.monotonic() - began < STT_BUDGET.total_s + 0.5
+    assert psutil.Process().memory_info().rss - memory < 20_000_000
+    async with asyncio.timeout(2):
+        await asyncio.gather(*[request.closed.wait() for request in stub.requests])
+
+
+@pytest.mark.parametrize(("model", "failure"), [*BOTH.items(), ("close@0", "empty")])
+async def test_a_fault_of_speech_before_its_first_sound_has_its_class(
+    stub: LlmStub, client: httpx.AsyncClient, model: str, failure: str
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(SynthesisError) as caught:
+        await spoken(tts(client, stub.base_url, f"stub-{model}"))
+    assert failure in str(caught.value)
+    assert "sk-" not in str(caught.value)
+    assert time.monotonic() - began < TTS_BUDGET.first_byte_s + 0.5
+    async with asyncio.timeout(2):
+        await asyncio.gather(*[request.closed.wait() for request in stub.requests])
+
+
+@pytest.mark.parametrize(
+    ("model", "failure"),
+    [
+        ("stall@2", "timeout_between_bytes"),
+        ("reset@2", "disconnected"),
+        ("huge-content@0", "too_large"),
+    ],
+)
+async def test_a_fault_in_mid_sentence_ends_it_and_the_next_goes_by_the_engine_that_stands_in(
+    stub: LlmStub, client: httpx.AsyncClient, model: str, failure: str
+) -> None:
+    memory = psutil.Process().memory_info().rss
+    with pytest.raises(SynthesisError, match=failure):
+        await spoken(tts(client, stub.base_url, f"stub-{model}"))
+    built_in = FakeTts()
+    engine = tts(client, stub.base_url, f"stub-{model}", stand_in=built_in)
+    assert (await spoken(engine)).size >= 2 * 2_400
+    assert built_in.said == []
+    asked = len(stub.requests)
+    await spoken(engine)
+    assert built_in.said == [TEXT]
+    assert len(stub.requests) == asked
+    assert psutil.Process().memory_info().rss - memory < 40_000_000
+
+
+async def test_a_dead_endpoint_costs_its_deadline_twice_and_then_nothing(
+    stub: LlmStub, client: httpx.AsyncClient
+) -> None:
+    ear, voice = FakeStt(*["Hello."] * 9, partial="Hel"), FakeTts()
+    hearing = stt(client, stub.base_url, "stub-stall", stand_in=ear)
+    speaking = tts(client, stub.base_url, "stub-stall", stand_in=voice)
+    for _ in range(2):
+        assert await heard(hearing) == "Hello."
+        assert (await spoken(speaking)).size
+    assert len(stub.requests) == 4
+    began = time.monotonic()
+    async with hearing.listen() as listening:
+        listening.push(SPEECH)
+        assert listening.partial == "Hel"
+        assert await listening.finish() == "Hello."
+    assert (await spoken(speaking)).size
+    assert time.monotonic() - began < STT_BUDGET.total_s
+    assert len(stub.requests) == 4
+
+
+async def test_the_endpoint_is_asked_again_once_it_is_back(
+    stub: LlmStub, client: httpx.AsyncClient
+) -> None:
+    now = [0.0]
+    breaker = EngineBreaker(lambda: now[0])
+    engine = stt(client, stub.base_url, "stub-scripted", stand_in=FakeStt("no"), breaker=breaker)
+    breaker.failed(for_good=True)
+    assert await heard(engine) == "no"
+    now[0] = 60.0
+    assert await heard(engine) == "what time is it"
+    assert not breaker.is_open
+
+
+async def test_the_requests_are_what_the_protocol_asks_for(
+    stub: LlmStub, client: httpx.AsyncClient
+) -> None:
+    await heard(stt(client, stub.base_url, "stub-scripted", language="en"))
+    await spoken(tts(client, stub.base_url + "/", "stub-wav"))
+    first, second = stub.requests
+    assert first.body == {"model": "stub-scripted", "response_format": "json", "language": "en"}
+    assert first.file[:4] == b"RIFF"
+    assert len(first.file) == 44 + 2 * SPEECH.size
+    assert second.body == {
+        "model": "stub-wav",
+        "input": TEXT,
+        "voice": "their-ivy",
+        "response_format": "pcm",
+    }
+    for request in stub.requests:
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+        assert request.headers["accept-encoding"] == "identity"
+
+
+async def test_too_little_to_hold_a_word_is_not_sent(
+    stub: LlmStub, client: httpx.AsyncClient
+) -> None:
+    async with stt(client, stub.base_url, "stub").listen() as listening:
+        listening.push(SPEECH[:800])
+        assert await listening.finish() == ""
+    assert not stub.requests
+
+
+async def test_speech_comes_as_it_is_made_and_leaving_closes_it_within_100_ms(
+    stub: LlmStub, client: httpx.AsyncClient
+) -> None:
+    engine = tts(client, stub.base_url, "stub;rate=4")
+    async with engine.speak(TEXT, "ivy") as pieces:
+        piece = await anext(aiter(pieces))
+        assert piece.size <= 2_400
+        (request,) = stub.requests
+        assert not request.closed.is_set()
+        left_at = time.monotonic()
+    async with asyncio.timeout(2):
+        await request.closed.wait()
+    assert request.closed_at is not None
+    assert request.closed_at - left_at < 0.1
+
+
+async def test_an_address_that_is_not_allowed_is_not_dialled(stub: LlmStub) -> None:
+    async with open_client(Budget(), 10, ALLOW_NOTHING) as client:
+        with pytest.raises(SynthesisError, match="blocked_address"):
+            await spoken(tts(client, stub.base_url, "stub"))
+    assert not stub.requests

@@ -1,0 +1,65 @@
+"""Whole spoken turns whose ear and voice are at the other end of HTTP."""
+
+import subprocess
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tests.integration.turns.conftest import Gateway, Heard, StartWorker, opus, recording
+from tests.servers.model_server import ModelServer
+from workers.llm_stub.server import SPEECH, TRANSCRIPTIONS
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.usefixtures("fresh_model", "worker"),
+]
+
+
+@pytest.fixture(scope="module")
+def worker(start_worker: StartWorker, model: ModelServer) -> Iterator[subprocess.Popen[bytes]]:
+    engines = {
+        f"EDGEWISE_{kind}_{name}": value
+        for kind in ("STT", "TTS")
+        for name, value in {
+            "ENGINE": "openai",
+            "BASE_URL": model.base_url,
+            "MODEL": "stub",
+            "API_KEY": "sk-very-secret",
+        }.items()
+    }
+    voices = {"EDGEWISE_TTS_VOICE": "ivy=ivy,oliver=oliver,skye=skye,ruby=ruby"}
+    with start_worker(**engines, **voices, EDGEWISE_STT_TOTAL_S="15") as process:
+        yield process
+
+
+async def conversed(gateway: Gateway) -> Heard:
+    turn = gateway.new_turn()
+    await turn.publish()
+    await turn.speak(opus(recording("cards/003.wav")), pace=0)
+    await turn.finish()
+    return await turn.hear_out()
+
+
+async def test_a_turn_is_understood_and_spoken_over_http(
+    gateway: Gateway, model: ModelServer
+) -> None:
+    heard = await conversed(gateway)
+    assert heard.transcript == "seven of clubs"
+    assert heard.text == "You said: seven of clubs."
+    assert heard.done.status == "completed"
+    assert 1.0 < heard.audio.size / 16_000 < 5.0
+    assert np.abs(heard.audio).max() > 3_000
+    paths = [request.path for request in model.requests]
+    assert paths == [TRANSCRIPTIONS, "/v1/chat/completions", SPEECH]
+
+
+async def test_engines_that_fail_over_http_are_replaced_by_those_of_the_machine(
+    gateway: Gateway, model: ModelServer
+) -> None:
+    model.scripts = {TRANSCRIPTIONS: "500", SPEECH: "500"}
+    heard = await conversed(gateway)
+    assert heard.transcript == "seven of clubs"
+    assert heard.text == "You said: seven of clubs."
+    assert heard.done.status == "completed"
+    assert heard.audio.size > 16_000

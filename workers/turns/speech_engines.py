@@ -1,0 +1,124 @@
+"""The speech engines of a turn worker, as the settings choose them."""
+
+import contextlib
+from typing import Final
+
+import httpx
+
+from schemas.agent import VOICES
+from workers.errors import ConfigurationError, SynthesisError, TranscriptionError
+from workers.providers.base_url_allow import operators_allow
+from workers.providers.chat import Budget, open_client
+from workers.providers.engine_pool import EngineGoneError, EnginePool
+from workers.providers.espeak_tts import MODULE as ESPEAK
+from workers.providers.espeak_tts import EspeakTts
+from workers.providers.openai_stt import OpenAiStt, SttBudget
+from workers.providers.openai_tts import OpenAiTts, TtsBudget
+from workers.providers.pocketsphinx_stt import MODULE as SPHINX
+from workers.providers.pocketsphinx_stt import PocketsphinxStt
+from workers.providers.scripted_stt import ScriptedStt
+from workers.providers.speech_endpoint import SpeechEndpoint
+from workers.providers.speech_voices import read_voices
+from workers.settings import Settings
+from workers.turns.hearing import Hearing
+from workers.turns.ports import SpeechToText, TextToSpeech
+from workers.turns.voicing import opus_packets
+
+WORDS: Final = "Hello."
+
+
+async def open_engines(
+    settings: Settings, stack: contextlib.AsyncExitStack
+) -> tuple[SpeechToText, TextToSpeech]:
+    """Open both, those of this machine warm; raises ConfigurationError.
+
+    An endpoint that is away is no reason not to start: it may come back.
+    """
+    client = None
+    if "openai" in (settings.stt_engine, settings.tts_engine):
+        budget = Budget(connect_s=settings.speech_connect_s)
+        allow = operators_allow(settings)
+        client = await stack.enter_async_context(
+            open_client(budget, 2 * settings.turn_slots, allow)
+        )
+    local_stt = await _local_stt(settings, stack)
+    local_tts = await _local_tts(settings, stack)
+    try:
+        await _warm_up(local_stt, local_tts)
+    except (TranscriptionError, SynthesisError) as error:
+        raise ConfigurationError(f"a speech engine does not work: {error}") from error
+    stt: SpeechToText | None = local_stt
+    tts: TextToSpeech | None = local_tts
+    if client is not None and settings.stt_engine == "openai":
+        stt = _remote_stt(settings, client, local_stt)
+    if client is not None and settings.tts_engine == "openai":
+        tts = _remote_tts(settings, client, local_tts)
+    assert stt is not None and tts is not None  # noqa: S101, PT018  # either is local or remote
+    return stt, tts
+
+
+async def _local_stt(
+    settings: Settings, stack: contextlib.AsyncExitStack
+) -> PocketsphinxStt | ScriptedStt | None:
+    if settings.stt_engine == "scripted":
+        return ScriptedStt()
+    if settings.stt_engine == "openai" and settings.stt_fallback == "none":
+        return None
+    return PocketsphinxStt(await _open_pool(SPHINX, settings.stt_processes, stack))
+
+
+async def _local_tts(settings: Settings, stack: contextlib.AsyncExitStack) -> EspeakTts | None:
+    if settings.tts_engine == "openai" and settings.tts_fallback == "none":
+        return None
+    return EspeakTts(await _open_pool(ESPEAK, settings.tts_processes, stack))
+
+
+def _remote_stt(
+    settings: Settings, client: httpx.AsyncClient, stand_in: SpeechToText | None
+) -> OpenAiStt:
+    if settings.stt_base_url is None:
+        raise ConfigurationError("EDGEWISE_STT_ENGINE=openai needs EDGEWISE_STT_BASE_URL")
+    return OpenAiStt(
+        client,
+        SpeechEndpoint(settings.stt_base_url, settings.stt_model, settings.stt_api_key),
+        SttBudget(settings.stt_total_s),
+        language=settings.stt_language,
+        stand_in=stand_in,
+    )
+
+
+def _remote_tts(
+    settings: Settings, client: httpx.AsyncClient, stand_in: TextToSpeech | None
+) -> OpenAiTts:
+    if settings.tts_base_url is None:
+        raise ConfigurationError("EDGEWISE_TTS_ENGINE=openai needs EDGEWISE_TTS_BASE_URL")
+    return OpenAiTts(
+        client,
+        SpeechEndpoint(settings.tts_base_url, settings.tts_model, settings.tts_api_key),
+        TtsBudget(settings.tts_first_byte_s, settings.tts_between_bytes_s, settings.tts_total_s),
+        read_voices(settings.tts_voice),
+        stand_in=stand_in,
+    )
+
+
+async def _warm_up(stt: SpeechToText | None, tts: TextToSpeech | None) -> None:
+    """Go the way of a turn once, so that the first user does not wait for what loads lazily."""
+    if tts is None:
+        return
+    said = [packets async for packets in opus_packets(WORDS, tts, next(iter(VOICES)))]
+    if stt is None:
+        return
+    async with stt.listen() as listening:
+        hearing = Hearing(listening, max_utterance_s=1)
+        hearing.feed(tuple(packet for packets in said for packet in packets))
+        hearing.pause()
+        await hearing.text()
+
+
+async def _open_pool(module: str, size: int, stack: contextlib.AsyncExitStack) -> EnginePool:
+    try:
+        return await stack.enter_async_context(EnginePool(module, size))
+    except (EngineGoneError, TimeoutError) as error:
+        raise ConfigurationError(
+            f"the speech engine of {module} does not start; `edgewise doctor` says what is missing"
+        ) from error
