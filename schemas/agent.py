@@ -18,6 +18,7 @@ from pydantic import (
 
 from schemas.closed import Closed
 from schemas.ids import AgentId
+from schemas.tool import Tool, Tools, ToolView
 
 VOICES: Final = {
     "ivy": "English (United States), clear and even",
@@ -170,7 +171,7 @@ Llm = Annotated[tuple[LlmEntry, ...], Field(max_length=MAX_ENTRIES)]
 
 
 class AgentFields(Closed):
-    """What an agent is, but for its models."""
+    """What an agent is, but for its models and tools."""
 
     name: Name
     system_prompt: Prompt
@@ -187,6 +188,8 @@ class AgentCreate(AgentFields):
 
     llm: Llm = ()
     """Empty: the managed model."""
+    tools: Tools = ()
+    """What the model may call."""
 
 
 def _left_out() -> Any:
@@ -212,7 +215,7 @@ class ChangedFields(Closed):
         return {name: value for name, value in fields.items() if name in self.model_fields_set}
 
     def given(self) -> dict[str, Any]:
-        """Return the values to replace, by field; a list of models is not among them."""
+        """Return the values to replace, by field; models and tools are not among them."""
         names = self.model_fields_set & AgentFields.model_fields.keys()
         return {name: getattr(self, name) for name in names}
 
@@ -223,10 +226,18 @@ class AgentUpdate(ChangedFields):
     llm: Llm = Field(default_factory=_left_out)
     """A new list replaces the old one whole, keys included; empty: the managed model."""
 
+    tools: Tools = Field(default_factory=_left_out)
+    """A new list replaces the old one whole, values of headers included; empty: none."""
+
     @property
     def entries(self) -> tuple[LlmEntry, ...] | None:
         """The new list of models; None where there is none and the old one is kept."""
         return self.llm if "llm" in self.model_fields_set else None
+
+    @property
+    def new_tools(self) -> tuple[Tool, ...] | None:
+        """The new list of tools; None where there is none and the old one is kept."""
+        return self.tools if "tools" in self.model_fields_set else None
 
 
 class Agent(Closed):
@@ -244,5 +255,6 @@ class Agent(Closed):
     lines: Lines = Lines()
     deadlines: Deadlines = Deadlines()
     llm: tuple[LlmView, ...]
+    tools: tuple[ToolView, ...] = ()
     created_at: datetime
     updated_at: datetime

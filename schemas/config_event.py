@@ -12,6 +12,7 @@ from schemas.agent import Agent, AgentFields, ChangedFields, ExternalId, LlmView
 from schemas.closed import Closed
 from schemas.error import ErrorCode
 from schemas.ids import AgentId, EventId
+from schemas.tool import ToolView
 
 CONFIG_QUEUE: Final = "config"
 CONFIG_TASK: Final = "config.apply"
@@ -22,8 +23,8 @@ Status = Literal["pending", "applied", "rejected", "withdrawn", "dead"]
 class AgentUpsert(Closed):
     """Store this agent under this id.
 
-    The keys of its LLM entries are no part of the message: they are kept beside it, sealed, and
-    only until it is settled.
+    The keys of its LLM entries and then the values of its tools' headers, in order, are no part
+    of the message: they are kept beside it, sealed, and only until it is settled.
     """
 
     kind: Literal["agent.upsert"] = "agent.upsert"
@@ -32,19 +33,22 @@ class AgentUpsert(Closed):
     agent: AgentFields
     llm: tuple[LlmView, ...] | None = ()
     """None keeps those of an agent that is there."""
+    tools: tuple[ToolView, ...] | None = None
+    """As `llm`."""
     external_id: ExternalId | None = None
     occurred_at: AwareDatetime | None = None
     """When it came about where it was sent from; None: when it was accepted."""
 
 
 class AgentChange(Closed):
-    """Replace these fields of an agent that is there; `llm` None keeps its entries."""
+    """Replace these fields of an agent that is there; None keeps its entries or its tools."""
 
     kind: Literal["agent.change"] = "agent.change"
     agent_id: AgentId
     account: str
     changes: ChangedFields
     llm: tuple[LlmView, ...] | None = None
+    tools: tuple[ToolView, ...] | None = None
     occurred_at: AwareDatetime | None = None
     """When it came about where it was sent from; None: when it was accepted."""
 

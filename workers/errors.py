@@ -7,6 +7,7 @@ EdgewiseError
 ├── InvalidBaseUrlError     a model endpoint's URL is not written as it must be
 ├── BlockedAddressError     a model endpoint is not on the public internet, nor allowed
 ├── UnresolvedHostError     a model endpoint's name has no address
+├── InvalidToolError        a tool's schema cannot be used
 ├── KeysUnavailableError    keys for secrets are lost, wrong or open to others
 ├── CredentialsUnavailableError    a stored or sealed secret cannot be opened
 ├── TranscriptionError      the speech-to-text engine failed
@@ -67,6 +68,12 @@ class UnresolvedHostError(EdgewiseError):
 
     code: ClassVar[str] = "unresolved_host"
     retryable: ClassVar[bool] = True
+
+
+class InvalidToolError(EdgewiseError):
+    """A tool's schema cannot be used; the message says why."""
+
+    code: ClassVar[str] = "invalid_value"
 
 
 class KeysUnavailableError(EdgewiseError):

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Engine
 
 from schemas.agent import Agent, AgentFields, LlmView
 from schemas.config_event import AgentChange, AgentDelete, AgentUpsert, Change, ConfigResult
-from workers.agent_config.entries import store_entries
+from schemas.tool import ToolView
+from workers.agent_config.entries import remove_secrets, store_secrets
 from workers.agent_config.order import place_in_time
 from workers.agent_config.refusal import ChangeRefusedError
 from workers.agent_config.vault import Vault
@@ -40,7 +41,6 @@ from workers.storage.event_leases import (
     note_failure,
     take_lease,
 )
-from workers.storage.llm_rows import replace_entries
 from workers.storage.tombstones import find_tombstone, put_tombstone
 
 LEASE_S: Final = 10.0
@@ -51,8 +51,8 @@ REST_S: Final = 1.0
 log = structlog.get_logger(__name__)
 
 Clock = Callable[[], datetime]
-Check = Callable[[Sequence[LlmView]], None]
-"""Raises ChangeRefusedError unless every endpoint may be called."""
+Check = Callable[[Sequence[LlmView], Sequence[ToolView]], None]
+"""Raises ChangeRefusedError unless every endpoint may be called and every tool used."""
 
 
 class Outcome(NamedTuple):
@@ -178,8 +178,8 @@ def _check_endpoints(engine: Engine, event_id: str, check: Check) -> None:
         event = _read(connection, event_id)
     if event is None or event.status != "pending" or isinstance(event.change, AgentDelete):
         return
-    if event.change.llm:
-        check(event.change.llm)
+    if event.change.llm or event.change.tools:
+        check(event.change.llm or (), event.change.tools or ())
 
 
 def _apply(connection: Connection, lease: _Lease, vault: Vault | None) -> _Applied | None:
@@ -197,18 +197,15 @@ def _apply(connection: Connection, lease: _Lease, vault: Vault | None) -> _Appli
             raise _no_such_agent()
     occurred_at = place_in_time(change, event.accepted_at, _newest(connection, change, held))
     if isinstance(change, AgentUpsert):
-        kept = held.agent.llm if held else ()
-        agent = build_agent(change, kept, event.accepted_at)
+        agent = build_agent(change, held.agent if held else None, event.accepted_at)
     elif isinstance(change, AgentDelete):
         return _remove(connection, change, held, occurred_at=occurred_at, now=now)
     elif held is None:
         raise _no_such_agent()
     else:
         agent = changed_agent(held.agent, change, updated_at=event.accepted_at)
-    if change.llm is not None:
-        whose = (change.account, change.agent_id)
-        sealed = take_sealed(connection, event_id)
-        store_entries(connection, vault, owner=whose, entries=change.llm, sealed=sealed, now=now)
+    if change.llm is not None or change.tools is not None:
+        store_secrets(connection, vault, change, take_sealed(connection, event_id), now=now)
     return _Applied(stored=put_agent(connection, change.account, agent, occurred_at=occurred_at))
 
 
@@ -234,17 +231,18 @@ def _remove(
     put_tombstone(connection, *whose, occurred_at=occurred_at, removed_at=now)
     if held is not None:
         remove_agent(connection, change.agent_id)
-        replace_entries(connection, change.agent_id)
+        remove_secrets(connection, change.agent_id)
     return _Applied(gone=held)
 
 
-def build_agent(change: AgentUpsert, kept: tuple[LlmView, ...], accepted_at: datetime) -> Agent:
-    """Return the record that a change describes; `kept` are its models where it names none."""
+def build_agent(change: AgentUpsert, held: Agent | None, accepted_at: datetime) -> Agent:
+    """Return the record that a change describes; models and tools it does not name are kept."""
     fields = {name: getattr(change.agent, name) for name in AgentFields.model_fields}
     return Agent(
         id=change.agent_id,
         external_id=change.external_id,
-        llm=kept if change.llm is None else change.llm,
+        llm=(held.llm if held else ()) if change.llm is None else change.llm,
+        tools=(held.tools if held else ()) if change.tools is None else change.tools,
         created_at=accepted_at,
         updated_at=accepted_at,
         **fields,
@@ -257,6 +255,8 @@ def changed_agent(held: Agent, change: AgentChange, *, updated_at: datetime) -> 
     fields = {**change.changes.given(), "updated_at": later}
     if change.llm is not None:
         fields["llm"] = change.llm
+    if change.tools is not None:
+        fields["tools"] = change.tools
     return held.model_copy(update=fields)
 
 

@@ -1,16 +1,25 @@
-"""Whether the endpoints of LLM entries may be called: decided before anything is stored."""
+"""Whether models and tools may be called where they say: decided before anything is stored."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from schemas.agent import LlmView
+from schemas.tool import ToolView
 from workers.agent_config.refusal import ChangeRefusedError
-from workers.errors import BlockedAddressError, InvalidBaseUrlError, UnresolvedHostError
+from workers.errors import (
+    BlockedAddressError,
+    InvalidBaseUrlError,
+    InvalidToolError,
+    UnresolvedHostError,
+)
+from workers.providers.base_url import BaseUrl
 from workers.providers.base_url_policy import BaseUrlPolicy, check_base_url
 from workers.providers.resolve import Resolve, system_resolve
+from workers.providers.tool_parameters import check_parameters
 
 RESOLVE_S: Final = 2.5
 """How long names may take to resolve; a REST call waits for 5 s in all."""
@@ -20,43 +29,74 @@ class EndpointCheck:
     """Judges URLs and the addresses of their names, on an event loop in a thread of its own."""
 
     def __init__(
-        self, policy: BaseUrlPolicy, loop: asyncio.AbstractEventLoop, resolve: Resolve
+        self,
+        models: BaseUrlPolicy,
+        tools: BaseUrlPolicy,
+        loop: asyncio.AbstractEventLoop,
+        resolve: Resolve,
     ) -> None:
-        self._policy = policy
+        self._models = models
+        self._tools = tools
         self._loop = loop
         self._resolve = resolve
 
     @classmethod
     @contextlib.contextmanager
     def open(
-        cls, policy: BaseUrlPolicy, resolve: Resolve = system_resolve
+        cls, models: BaseUrlPolicy, tools: BaseUrlPolicy, resolve: Resolve = system_resolve
     ) -> Iterator["EndpointCheck"]:
-        """Open it; its thread ends with it."""
+        """Open it with the rules for models and for tools; its thread ends with it."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="endpoint-check", daemon=True)
         thread.start()
         try:
-            yield cls(policy, loop, resolve)
+            yield cls(models, tools, loop, resolve)
         finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(1)
             if not thread.is_alive():
                 loop.close()
 
-    def __call__(self, entries: Sequence[LlmView]) -> None:
-        """Raise ChangeRefusedError, which names the entry, unless all of them may be called."""
-        for number, entry in enumerate(entries):
-            checked = asyncio.run_coroutine_threadsafe(
-                check_base_url(entry.base_url, self._policy, self._resolve, RESOLVE_S), self._loop
-            )
+    def __call__(self, entries: Sequence[LlmView], tools: Sequence[ToolView] = ()) -> None:
+        """Raise ChangeRefusedError, which names what is wrong, unless all of them may be called."""
+        for number, tool in enumerate(tools):
             try:
-                checked.result(2 * RESOLVE_S)
-            except (InvalidBaseUrlError, BlockedAddressError, UnresolvedHostError) as error:
-                raise ChangeRefusedError(
-                    str(error), "validation_error", f"llm.{number}.base_url"
-                ) from None
-            except TimeoutError:
-                checked.cancel()
-                raise ChangeRefusedError(
-                    "names are not resolved at the moment", "unavailable"
-                ) from None
+                check_parameters(tool.parameters)
+            except InvalidToolError as error:
+                param = f"tools.{number}.parameters"
+                raise ChangeRefusedError(str(error), "validation_error", param) from None
+        urls = {
+            f"llm.{number}.base_url": (entry.base_url, self._models)
+            for number, entry in enumerate(entries)
+        }
+        urls |= {
+            f"tools.{number}.http.url": (tool.http.url, self._tools)
+            for number, tool in enumerate(tools)
+            if tool.http is not None
+        }
+        self._look_up(urls)
+
+    def _look_up(self, urls: dict[str, tuple[str, BaseUrlPolicy]]) -> None:
+        """Judge the addresses of all, side by side: a call waits for them."""
+        checked = {
+            param: asyncio.run_coroutine_threadsafe(
+                check_base_url(url, policy, self._resolve, RESOLVE_S), self._loop
+            )
+            for param, (url, policy) in urls.items()
+        }
+        try:
+            for param, found in checked.items():
+                self._wait(param, found)
+        finally:
+            for found in checked.values():
+                found.cancel()
+
+    def _wait(self, param: str, found: "concurrent.futures.Future[BaseUrl]") -> None:
+        try:
+            found.result(2 * RESOLVE_S)
+        except (InvalidBaseUrlError, BlockedAddressError, UnresolvedHostError) as error:
+            raise ChangeRefusedError(str(error), "validation_error", param) from None
+        except TimeoutError:
+            raise ChangeRefusedError(
+                "names are not resolved at the moment", "unavailable"
+            ) from None

@@ -24,7 +24,7 @@ from workers.agent_config.tasks import add_tasks
 from workers.agent_config.vault import Vault
 from workers.celery_app import make_celery
 from workers.errors import EdgewiseError, KeysUnavailableError, StorageUnavailableError
-from workers.providers.base_url_allow import users_allow
+from workers.providers.base_url_allow import tools_allow, users_allow
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
@@ -55,7 +55,8 @@ def run_worker(settings: Settings) -> None:
         _migrate(engine)
         vault = Vault(keys_folder(settings.home_path), os.environ)
         _look_after_secrets(engine, vault)
-        check = stack.enter_context(EndpointCheck.open(BaseUrlPolicy(users_allow(settings))))
+        models, tools = (BaseUrlPolicy(of(settings)) for of in (users_allow, tools_allow))
+        check = stack.enter_context(EndpointCheck.open(models, tools))
         add_tasks(app, engine, redis, vault, check, lease_s=settings.config_lease_s)
         add_message_task(app, engine, vault)
         stack.enter_context(_announced(settings))

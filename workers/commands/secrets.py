@@ -49,7 +49,7 @@ def init(
 
 @secrets.command("list")
 def list_all() -> None:
-    """List every key: whether it is here, and how many LLM keys are stored under it."""
+    """List every key: whether it is here, and how many secrets are stored under it."""
     from workers.errors import KeysUnavailableError
     from workers.secrets.rotation import list_keys
 
@@ -64,19 +64,19 @@ def list_all() -> None:
         (
             use.id,
             "current" if use.is_current else "older" if use.is_known else "not used yet",
-            "here" if use.is_here else "LOST" if use.entries or use.is_current else "gone",
-            str(use.entries),
+            "here" if use.is_here else "LOST" if use.values or use.is_current else "gone",
+            str(use.values),
         )
         for use in uses
     ]
-    write_table(("KEY", "STATE", "FILE", "LLM KEYS"), rows)
-    if any(not use.is_here and (use.entries or use.is_current) for use in uses):
+    write_table(("KEY", "STATE", "FILE", "SECRETS"), rows)
+    if any(not use.is_here and (use.values or use.is_current) for use in uses):
         raise typer.Exit(FAILED)
 
 
 @secrets.command()
 def rotate() -> None:
-    """Move every stored LLM key to a new key; may be broken off and run again at any time."""
+    """Move every stored secret to a new key; may be broken off and run again at any time."""
     from workers.secrets.key_ring import KEYS_VARIABLE
     from workers.secrets.rotation import rotate as run
 
@@ -85,8 +85,8 @@ def rotate() -> None:
         done = run(engine, _keys(), folder, lambda count: typer.echo(f"{count} moved", err=True))
     typer.echo(f"current key: {done.key_id}")
     typer.echo(f"moved: {done.moved}")
-    for agent_id, entry in done.lost:
-        typer.echo(f"cannot be opened, set it anew: {agent_id} llm.{entry}", err=True)
+    for name in done.lost:
+        typer.echo(f"cannot be opened, set it anew: {name}", err=True)
     if done.lost:
         raise typer.Exit(FAILED)
 

@@ -32,6 +32,7 @@ from schemas.config_event import (
     result_key,
 )
 from schemas.ids import new_id
+from schemas.tool import Tool, ToolView
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.gateway.sealer import Sealer
 from workers.storage.agent_rows import find_agent
@@ -90,23 +91,26 @@ class AgentChanges:
         """
         agent_id = new_id("agent")
         fields = {name: getattr(agent, name) for name in AgentFields.model_fields}
-        views, sealed = await self._seal(account, agent_id, agent.llm)
+        views, keys = await self._seal(account, agent_id, agent.llm)
+        tools, values = await self._seal_tools(account, agent_id, agent.tools)
         change = AgentUpsert(
-            agent_id=agent_id, account=account, agent=AgentFields(**fields), llm=views
+            agent_id=agent_id, account=account, agent=AgentFields(**fields), llm=views, tools=tools
         )
-        return _record(await self._settle(change, sealed))
+        return _record(await self._settle(change, keys + values))
 
     async def update(self, account: str, agent_id: str, update: AgentUpdate) -> Agent:
         """Replace fields of an agent and return its record; raises as `create` does."""
-        entries = update.entries
-        views, sealed = await self._seal(account, agent_id, entries or ())
+        entries, tools = update.entries, update.new_tools
+        views, keys = await self._seal(account, agent_id, entries or ())
+        tool_views, values = await self._seal_tools(account, agent_id, tools or ())
         change = AgentChange(
             agent_id=agent_id,
             account=account,
             changes=ChangedFields(**update.given()),
             llm=None if entries is None else views,
+            tools=None if tools is None else tool_views,
         )
-        return _record(await self._settle(change, sealed))
+        return _record(await self._settle(change, keys + values))
 
     async def delete(self, account: str, agent_id: str) -> None:
         """Remove an agent and its keys; raises as `create` does."""
@@ -116,6 +120,11 @@ class AgentChanges:
         self, account: str, agent_id: str, entries: Sequence[LlmEntry]
     ) -> tuple[tuple[LlmView, ...], tuple[str, ...]]:
         return await asyncio.to_thread(self._sealer.seal, account, agent_id, entries)
+
+    async def _seal_tools(
+        self, account: str, agent_id: str, tools: Sequence[Tool]
+    ) -> tuple[tuple[ToolView, ...], tuple[str, ...]]:
+        return await asyncio.to_thread(self._sealer.tools.seal, account, agent_id, tools)
 
     async def _settle(self, change: Change, sealed: tuple[str, ...]) -> ConfigResult:
         event_id = await asyncio.to_thread(self._add, change, sealed)

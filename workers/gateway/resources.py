@@ -15,7 +15,8 @@ from workers.celery_app import make_celery
 from workers.errors import StorageUnavailableError
 from workers.gateway.agent_changes import AgentChanges
 from workers.gateway.sealer import Sealer
-from workers.providers.base_url_allow import users_allow
+from workers.gateway.tool_sealer import ToolSealer
+from workers.providers.base_url_allow import tools_allow, users_allow
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
@@ -72,8 +73,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
 
 def _sealer(settings: Settings) -> Sealer:
-    policy = BaseUrlPolicy(users_allow(settings))
-    return Sealer(keys_folder(settings.home_path), os.environ, policy)
+    folder = keys_folder(settings.home_path)
+    models, tools = (BaseUrlPolicy(of(settings)) for of in (users_allow, tools_allow))
+    return Sealer(folder, os.environ, models, ToolSealer(folder, os.environ, tools))
 
 
 async def _migrate(engine: Engine) -> None:

@@ -8,6 +8,7 @@ import structlog
 from schemas.agent import LlmEntry, LlmView
 from workers.errors import BlockedAddressError, InvalidBaseUrlError, KeysUnavailableError
 from workers.gateway.rest_errors import ApiError, unavailable
+from workers.gateway.tool_sealer import ToolSealer
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.secrets.binding import Binding
 from workers.secrets.sealing import read_public_key, seal
@@ -18,7 +19,14 @@ log = structlog.get_logger(__name__)
 class Sealer:
     """Seals with the public key of this system; it has nothing to open with."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], policy: BaseUrlPolicy) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        policy: BaseUrlPolicy,
+        tools: ToolSealer,
+    ) -> None:
+        self.tools = tools
         self._folder = folder
         self._environment = environment
         self._policy = policy

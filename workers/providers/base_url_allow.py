@@ -1,4 +1,4 @@
-"""What an operator allows beyond the public internet: `EDGEWISE_LLM_ALLOW`."""
+"""What an operator allows beyond the public internet: `EDGEWISE_LLM_ALLOW`, `…_TOOLS_ALLOW`."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -31,8 +31,15 @@ _ENDPOINTS: Final = ("managed_llm_base_url", "stt_base_url", "tts_base_url")
 """Settings in which the operator names an endpoint."""
 
 
-def parse_allow(text: str) -> Allow:
-    """Read `ollama.lan:11434,10.0.0.0/8`; raises ConfigurationError."""
+def parse_allow(text: str, setting: str = "EDGEWISE_LLM_ALLOW") -> Allow:
+    """Read `ollama.lan:11434,10.0.0.0/8`; raises ConfigurationError, which names the setting."""
+    try:
+        return _parse(text)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{setting}: {error}") from None
+
+
+def _parse(text: str) -> Allow:
     hosts: set[tuple[str, int | None]] = set()
     networks: list[IpNetwork] = []
     for item in filter(None, (part.strip() for part in text.split(","))):
@@ -46,6 +53,11 @@ def parse_allow(text: str) -> Allow:
 def users_allow(settings: Settings) -> Allow:
     """Return what holds for the entries that users configure."""
     return parse_allow(settings.llm_allow)
+
+
+def tools_allow(settings: Settings) -> Allow:
+    """Return what holds for the URLs of HTTP tools."""
+    return parse_allow(settings.tools_allow, "EDGEWISE_TOOLS_ALLOW")
 
 
 def operators_allow(settings: Settings) -> Allow:
@@ -92,4 +104,4 @@ def _host(item: str) -> tuple[str, int | None]:
 
 
 def _refused(item: str, why: str) -> ConfigurationError:
-    return ConfigurationError(f"EDGEWISE_LLM_ALLOW: {item} is {why}")
+    return ConfigurationError(f"{item} is {why}")

@@ -4,18 +4,20 @@ A rotation that is killed half-way leaves some values under the new key and some
 one, both of which open; the next one goes on.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from workers.errors import CredentialsUnavailableError, KeysUnavailableError
 from workers.secrets.binding import Binding
 from workers.secrets.envelope import rewrap
 from workers.secrets.key_ring import KeyEncryptionKey, KeyRingReader, make_key
+from workers.secrets.places import place_of_header, place_of_key
 from workers.storage.database import reading, writing
 from workers.storage.llm_rows import (
     Place,
@@ -25,8 +27,42 @@ from workers.storage.llm_rows import (
     move_entry,
 )
 from workers.storage.secret_keys import current_key, known_keys, make_current
+from workers.storage.tool_rows import (
+    StoredHeader,
+    count_headers_by_key,
+    headers_under_other_keys,
+    move_header,
+)
 
 BATCH: Final = 200
+S = TypeVar("S", StoredEntry, StoredHeader)
+
+
+@dataclass(frozen=True)
+class _Kind(Generic[S]):
+    """One kind of stored value."""
+
+    under_other_keys: Callable[[Connection, str, int, Place], list[S]]
+    move: Callable[[Connection, S, str, bytes], bool]
+    place: Callable[[S], Binding]
+    envelope: Callable[[S], bytes]
+    named: Callable[[S], str]
+
+
+_KEYS: Final = _Kind[StoredEntry](
+    entries_under_other_keys,
+    move_entry,
+    place_of_key,
+    lambda entry: entry.api_key,
+    lambda entry: f"{entry.agent_id} llm.{entry.entry}",
+)
+_HEADERS: Final = _Kind[StoredHeader](
+    headers_under_other_keys,
+    move_header,
+    place_of_header,
+    lambda header: header.value,
+    lambda header: f"{header.agent_id} tools, {header.tool}: header {header.name}",
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +72,8 @@ class Rotated:
     key_id: str
     """The current key from now on."""
     moved: int
-    lost: tuple[Place, ...]
-    """Entries whose key is not there any more: left as they are, to be set anew."""
+    lost: tuple[str, ...]
+    """Names of values whose key is not there any more: left as they are, to be set anew."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +84,17 @@ class KeyUse:
     is_here: bool
     is_known: bool
     is_current: bool
-    entries: int
+    values: int
 
 
 def list_keys(engine: Engine, here: Sequence[str]) -> list[KeyUse]:
     """Return all keys that are here, known or in use."""
     with reading(engine) as connection:
-        known, counts = known_keys(connection), count_by_key(connection)
+        known, counts = known_keys(connection), _counts(connection)
         current = current_key(connection)
     ids = dict.fromkeys([*known, *here, *counts])
     return [
-        KeyUse(key_id, key_id in here, key_id in known, key_id == current, counts.get(key_id, 0))
+        KeyUse(key_id, key_id in here, key_id in known, key_id == current, counts[key_id])
         for key_id in ids
     ]
 
@@ -98,28 +134,49 @@ def rotate(
     target = _target(engine, keys, folder)
     with writing(engine) as connection:
         make_current(connection, target.id, datetime.now(UTC))
-    count, lost, after = 0, list[Place](), ("", -1)
+    keys_moved, keys_lost = _move_all(engine, keys, target, _KEYS, moved)
+    headers_moved, headers_lost = _move_all(
+        engine, keys, target, _HEADERS, lambda count: moved(keys_moved + count)
+    )
+    return Rotated(target.id, keys_moved + headers_moved, (*keys_lost, *headers_lost))
+
+
+def _move_all(
+    engine: Engine,
+    keys: KeyRingReader,
+    target: KeyEncryptionKey,
+    kind: _Kind[S],
+    moved: Callable[[int], None],
+) -> tuple[int, list[str]]:
+    """Move the values of a kind; return how many, and the names of those that do not open."""
+    count, lost, after = 0, list[str](), ("", -1)
     while True:
         with writing(engine) as connection:
-            batch = entries_under_other_keys(connection, target.id, BATCH, after)
-            results = [(entry, rewrapped(keys, target, entry)) for entry in batch]
-            for entry, envelope in results:
+            batch = kind.under_other_keys(connection, target.id, BATCH, after)
+            results = [(held, _rewrapped(keys, target, kind, held)) for held in batch]
+            for held, envelope in results:
                 if envelope is not None:
-                    count += move_entry(connection, entry, target.id, envelope)
+                    count += kind.move(connection, held, target.id, envelope)
         if not batch:
-            return Rotated(target.id, count, tuple(lost))
-        lost += [(entry.agent_id, entry.entry) for entry, envelope in results if envelope is None]
+            return count, lost
+        lost += [kind.named(held) for held, envelope in results if envelope is None]
         after = (batch[-1].agent_id, batch[-1].entry)
         moved(count)
 
 
-def rewrapped(keys: KeyRingReader, target: KeyEncryptionKey, entry: StoredEntry) -> bytes | None:
-    """Return an entry's key under `target`; None where it cannot be opened."""
-    binding = Binding(entry.account, entry.agent_id, entry.entry, entry.base_url)
+def _rewrapped(
+    keys: KeyRingReader, target: KeyEncryptionKey, kind: _Kind[S], held: S
+) -> bytes | None:
+    """Return a value under `target`; None where it cannot be opened."""
     try:
-        return rewrap(keys.find, target, entry.api_key, binding)
+        return rewrap(keys.find, target, kind.envelope(held), kind.place(held))
     except CredentialsUnavailableError:
         return None
+
+
+def _counts(connection: Connection) -> Counter[str]:
+    """Return how many values are under each key."""
+    return Counter(count_by_key(connection)) + Counter(count_headers_by_key(connection))
 
 
 def _target(engine: Engine, keys: KeyRingReader, folder: Path | None) -> KeyEncryptionKey:
@@ -128,7 +185,7 @@ def _target(engine: Engine, keys: KeyRingReader, folder: Path | None) -> KeyEncr
     if newest.id != current:
         return newest
     with reading(engine) as connection:
-        is_broken_off = bool(count_by_key(connection).keys() & keys.ring().keys.keys() - {current})
+        is_broken_off = bool(_counts(connection).keys() & keys.ring().keys.keys() - {current})
     if is_broken_off:
         return newest
     if folder is None:

@@ -1,4 +1,4 @@
-"""The tables of LLM entries with their encrypted keys, and of the keys that encrypt those."""
+"""The tables of what is stored encrypted, and of the keys that it is encrypted under."""
 
 from typing import Final
 
@@ -21,6 +21,20 @@ llm_entries: Final = Table(
     Column("probe_result", Text),
     Index("llm_entries_by_probe", "probe_due_at"),
     Index("llm_entries_by_key", "key_id", "agent_id", "entry"),
+)
+
+tool_headers: Final = Table(
+    "tool_headers",
+    metadata,
+    Column("agent_id", String(64), primary_key=True),
+    Column("entry", Integer, primary_key=True),
+    Column("account", String(64), nullable=False),
+    Column("tool", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("key_id", String(16), nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Index("tool_headers_by_key", "key_id", "agent_id", "entry"),
 )
 
 secret_keys: Final = Table(

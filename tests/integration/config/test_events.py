@@ -67,7 +67,7 @@ def lease(engine: Engine, event_id: str, now: datetime = NOW, seconds: float = 1
         return take_lease(connection, event_id, "killed", now=now, until=until)
 
 
-def fail(_entries: object) -> None:
+def fail(*_: object) -> None:
     raise RuntimeError("planted-in-the-message")
 
 
@@ -99,7 +99,7 @@ def test_who_was_too_slow_and_lost_the_lease_does_not_apply(
     vault, event = new_vault(stored), upsert()
     event_id = accept(engine, event, sealed(keys_folder(stored.home_path), event, "sk-1"))
 
-    def dawdle(_entries: object) -> None:
+    def dawdle(*_: object) -> None:
         assert apply_event(engine, event_id, after(11), vault) is not None
 
     assert apply_event(engine, event_id, NOW, vault, dawdle) is None
@@ -163,7 +163,7 @@ def test_a_database_that_is_away_is_not_the_fault_of_the_event(
     vault, event = new_vault(stored), upsert()
     event_id = accept(engine, event, sealed(keys_folder(stored.home_path), event, "sk-1"))
 
-    def away(_entries: object) -> None:
+    def away(*_: object) -> None:
         raise StorageUnavailableError("the database: OperationalError")
 
     for _ in range(5):

@@ -180,7 +180,7 @@ def test_the_seal_goes_with_whatever_becomes_of_the_event(
         settle_event(connection, withdrawn, "withdrawn", now=NOW)
     assert seals_left(engine) == 2
 
-    def refuse(_entries: object) -> None:
+    def refuse(*_: object) -> None:
         raise ChangeRefusedError("not there", "validation_error", "llm.0.base_url")
 
     outcome = apply_event(engine, rejected, NOW, vault, refuse)
@@ -202,7 +202,7 @@ def test_an_endpoint_that_may_not_be_called_is_never_stored(
 ) -> None:
     event = upsert(url)
     seals = sealed(keys_folder(stored.home_path), event, KEY)
-    with EndpointCheck.open(BaseUrlPolicy()) as check:
+    with EndpointCheck.open(BaseUrlPolicy(), BaseUrlPolicy()) as check:
         outcome = apply_event(engine, accept(engine, event, seals), NOW, vault, check)
     assert outcome is not None
     assert (outcome.result.status, outcome.result.param) == ("rejected", "llm.0.base_url")
