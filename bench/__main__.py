@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import barge_in, device_cost, gateway_cpu, loss, queue_hop, turn_latency
+from bench import barge_in, device_cost, gateway_cpu, loss, queue_hop, seal_and_open, turn_latency
 from bench.figure import Figure
 from bench.results import print_table, write_json
 
@@ -24,6 +24,7 @@ MEASUREMENTS: dict[str, Callable[..., list[Figure]]] = {
     "gateway-cpu": gateway_cpu.run,
     "device": device_cost.run,
     "loss": loss.run,
+    "seal-and-open": seal_and_open.run,
 }
 
 
