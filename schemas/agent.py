@@ -142,7 +142,18 @@ MAX_BASE_URL: Final = 2_048
 MAX_API_KEY: Final = 1_024
 MAX_ENTRIES: Final = 1
 """How many LLM entries an agent may have."""
-_API_KEY: Final = re.compile(r"[\x21-\x7e]+")
+_VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+")
+
+
+def _fits_a_header(value: SecretStr) -> SecretStr:
+    if not _VISIBLE_ASCII.fullmatch(value.get_secret_value()):
+        raise ValueError("holds a space or other than visible ASCII characters")
+    return value
+
+
+ApiKey = Annotated[
+    SecretStr, Field(min_length=1, max_length=MAX_API_KEY), AfterValidator(_fits_a_header)
+]
 
 
 class LlmEntry(Closed):
@@ -150,14 +161,7 @@ class LlmEntry(Closed):
 
     base_url: Annotated[Text, StringConstraints(min_length=1, max_length=MAX_BASE_URL)]
     model: Annotated[Text, StringConstraints(min_length=1, max_length=256)]
-    api_key: Annotated[SecretStr, Field(min_length=1, max_length=MAX_API_KEY)]
-
-    @field_validator("api_key")
-    @classmethod
-    def _fits_a_header(cls, value: SecretStr) -> SecretStr:
-        if not _API_KEY.fullmatch(value.get_secret_value()):
-            raise ValueError("holds a space or other than visible ASCII characters")
-        return value
+    api_key: ApiKey
 
 
 class LlmView(Closed):

@@ -63,7 +63,22 @@ class AgentDelete(Closed):
     """When it came about where it was sent from; None: when it was accepted."""
 
 
-Change = AgentUpsert | AgentChange | AgentDelete
+class AgentRotate(Closed):
+    """Replace the key of an LLM entry that is there when this is applied.
+
+    The key is kept beside the message, sealed for this `base_url`, or for none in particular.
+    """
+
+    kind: Literal["agent.llm.rotate"] = "agent.llm.rotate"
+    agent_id: AgentId
+    account: str
+    base_url: str | None = None
+    """Which entry it is; None: the only one."""
+    occurred_at: AwareDatetime | None = None
+    """When it came about where it was sent from; None: when it was accepted."""
+
+
+Change = AgentUpsert | AgentChange | AgentDelete | AgentRotate
 read_change: Final = TypeAdapter[Change](
     Annotated[Change, Field(discriminator="kind")]
 ).validate_json

@@ -7,11 +7,27 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-Kind = Literal["agent", "session", "turn", "reply", "item", "event", "req", "key", "call"]
+Kind = Literal[
+    "agent",
+    "session",
+    "turn",
+    "reply",
+    "item",
+    "event",
+    "req",
+    "key",
+    "call",
+    "source",
+    "secret",
+    "endpoint",
+    "msg",
+]
 
 AgentId = Annotated[str, StringConstraints(pattern=r"^agent_[0-9a-f]{32}$")]
 SessionId = Annotated[str, StringConstraints(pattern=r"^session_[0-9a-f]{32}$")]
 TurnId = Annotated[str, StringConstraints(pattern=r"^turn_[0-9a-f]{32}$")]
+SourceId = Annotated[str, StringConstraints(pattern=r"^source_[0-9a-f]{32}$")]
+EndpointId = Annotated[str, StringConstraints(pattern=r"^endpoint_[0-9a-f]{32}$")]
 EventId = Annotated[str, StringConstraints(pattern=r"^event_[0-9a-f]{32}$")]
 
 

@@ -13,12 +13,21 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
 
-from schemas.agent import Agent, AgentFields, LlmView
-from schemas.config_event import AgentChange, AgentDelete, AgentUpsert, Change, ConfigResult
+from schemas.agent import LlmView
+from schemas.config_event import (
+    AgentChange,
+    AgentDelete,
+    AgentRotate,
+    AgentUpsert,
+    Change,
+    ConfigResult,
+)
 from schemas.tool import ToolView
 from workers.agent_config.entries import remove_secrets, store_secrets
 from workers.agent_config.order import place_in_time
+from workers.agent_config.records import build_agent, changed_agent, touched_agent
 from workers.agent_config.refusal import ChangeRefusedError
+from workers.agent_config.rotate_key import rotate_key
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
 from workers.storage.agent_rows import (
@@ -176,10 +185,11 @@ def _check_endpoints(engine: Engine, event_id: str, check: Check) -> None:
     """Judge endpoints outside of the transaction that stores them: names take time to resolve."""
     with reading(engine) as connection:
         event = _read(connection, event_id)
-    if event is None or event.status != "pending" or isinstance(event.change, AgentDelete):
+    if event is None or event.status != "pending":
         return
-    if event.change.llm or event.change.tools:
-        check(event.change.llm or (), event.change.tools or ())
+    change = event.change
+    if isinstance(change, AgentUpsert | AgentChange) and (change.llm or change.tools):
+        check(change.llm or (), change.tools or ())
 
 
 def _apply(connection: Connection, lease: _Lease, vault: Vault | None) -> _Applied | None:
@@ -202,9 +212,13 @@ def _apply(connection: Connection, lease: _Lease, vault: Vault | None) -> _Appli
         return _remove(connection, change, held, occurred_at=occurred_at, now=now)
     elif held is None:
         raise _no_such_agent()
+    elif isinstance(change, AgentRotate):
+        sealed = take_sealed(connection, event_id)
+        rotate_key(connection, vault, change, sealed=sealed, now=now)
+        agent = touched_agent(held.agent, updated_at=event.accepted_at)
     else:
         agent = changed_agent(held.agent, change, updated_at=event.accepted_at)
-    if change.llm is not None or change.tools is not None:
+    if not isinstance(change, AgentRotate) and (change.llm, change.tools) != (None, None):
         store_secrets(connection, vault, change, take_sealed(connection, event_id), now=now)
     return _Applied(stored=put_agent(connection, change.account, agent, occurred_at=occurred_at))
 
@@ -233,31 +247,6 @@ def _remove(
         remove_agent(connection, change.agent_id)
         remove_secrets(connection, change.agent_id)
     return _Applied(gone=held)
-
-
-def build_agent(change: AgentUpsert, held: Agent | None, accepted_at: datetime) -> Agent:
-    """Return the record that a change describes; models and tools it does not name are kept."""
-    fields = {name: getattr(change.agent, name) for name in AgentFields.model_fields}
-    return Agent(
-        id=change.agent_id,
-        external_id=change.external_id,
-        llm=(held.llm if held else ()) if change.llm is None else change.llm,
-        tools=(held.tools if held else ()) if change.tools is None else change.tools,
-        created_at=accepted_at,
-        updated_at=accepted_at,
-        **fields,
-    )
-
-
-def changed_agent(held: Agent, change: AgentChange, *, updated_at: datetime) -> Agent:
-    """Return the record with the fields that a change replaces."""
-    later = max(updated_at, held.updated_at + timedelta(microseconds=1))  # clocks differ
-    fields = {**change.changes.given(), "updated_at": later}
-    if change.llm is not None:
-        fields["llm"] = change.llm
-    if change.tools is not None:
-        fields["tools"] = change.tools
-    return held.model_copy(update=fields)
 
 
 def _no_such_agent() -> ChangeRefusedError:

@@ -115,7 +115,7 @@ def _view(entry: SealedEntry) -> LlmView:
 
 def _check_keys(vault: Vault, change: Change, sealed: Sequence[str]) -> None:
     """Raise ChangeRefusedError unless every key opens and is one."""
-    entries = () if isinstance(change, AgentDelete) else change.llm or ()
+    entries = (change.llm or ()) if isinstance(change, AgentUpsert | AgentChange) else ()
     for number, (entry, text) in enumerate(zip(entries, sealed, strict=True)):
         if not _is_normal(entry.base_url):
             raise ChangeRefusedError(f"llm.{number}.base_url: not in its normal form")

@@ -25,12 +25,19 @@ class Vault:
         self._private: X25519PrivateKey | None = None
         self.keys = KeyRingReader(partial(read_key_ring, folder, environment))
 
-    def to_envelope(self, key: KeyEncryptionKey, sealed: str, binding: Binding) -> bytes:
-        """Return a sealed value in its stored form.
+    def to_envelope(
+        self,
+        key: KeyEncryptionKey,
+        sealed: str,
+        binding: Binding,
+        *,
+        kept_for: Binding | None = None,
+    ) -> bytes:
+        """Return a sealed value in its stored form; `kept_for` where that is another place.
 
         Raises CredentialsUnavailableError, or KeysUnavailableError where the private key is lost.
         """
-        return encrypt(key, self.open(sealed, binding), binding)
+        return encrypt(key, self.open(sealed, binding), kept_for or binding)
 
     def open(self, sealed: str, binding: Binding) -> SecretStr:
         """Return a sealed value in clear; raises as `to_envelope` does."""

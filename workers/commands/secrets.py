@@ -99,12 +99,14 @@ def as_variables() -> None:
     from workers.secrets.key_files import KEY_BYTES, encode_key
     from workers.secrets.key_ring import KEYS_VARIABLE
     from workers.secrets.sealing import PUBLIC_VARIABLE
+    from workers.secrets.secret_box import BOX_VARIABLE
     from workers.secrets.unsealing import PRIVATE_VARIABLE
 
     pair = X25519PrivateKey.generate()
     typer.echo(f"{PUBLIC_VARIABLE}={encode_key(pair.public_key().public_bytes_raw())}")
     typer.echo(f"{PRIVATE_VARIABLE}={encode_key(pair.private_bytes_raw())}")
     typer.echo(f"{KEYS_VARIABLE}={encode_key(os.urandom(KEY_BYTES))}")
+    typer.echo(f"{BOX_VARIABLE}={encode_key(os.urandom(KEY_BYTES))}")
 
 
 def _folder() -> "Path":

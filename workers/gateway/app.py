@@ -11,7 +11,15 @@ import structlog
 from fastapi import FastAPI
 
 from workers.errors import ConfigurationError
-from workers.gateway import agents, health, llm_health, sealing_key, tokens
+from workers.gateway import (
+    agents,
+    health,
+    llm_health,
+    sealing_key,
+    tokens,
+    webhook_sources,
+    webhooks,
+)
 from workers.gateway.registry import SessionRegistry
 from workers.gateway.resources import open_resources
 from workers.gateway.rest_errors import add_error_handlers, crash_response
@@ -68,6 +76,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(tokens.router)
     app.include_router(sealing_key.router)
     app.include_router(sessions_router)
+    app.include_router(webhook_sources.router)
+    app.include_router(webhooks.router)
     add_error_handlers(app)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(RequestLog, on_crash=crash_response)

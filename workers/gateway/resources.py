@@ -15,10 +15,13 @@ from workers.celery_app import make_celery
 from workers.errors import StorageUnavailableError
 from workers.gateway.agent_changes import AgentChanges
 from workers.gateway.sealer import Sealer
+from workers.gateway.source_keeper import SourceKeeper
 from workers.gateway.tool_sealer import ToolSealer
+from workers.gateway.webhook_inbox import WebhookInbox
 from workers.providers.base_url_allow import tools_allow, users_allow
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.secrets.key_files import keys_folder
+from workers.secrets.secret_box import SecretBox
 from workers.settings import Settings
 from workers.storage.agents import AgentStore
 from workers.storage.database import open_engine
@@ -44,6 +47,8 @@ class Resources:
     agents: AgentStore
     celery: Celery
     changes: AgentChanges
+    sources: SourceKeeper
+    inbox: WebhookInbox
 
 
 @contextlib.asynccontextmanager
@@ -56,7 +61,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.callback(engine.dispose)
         celery = make_celery(settings, "gateway")
         stack.callback(celery.close)
-        changes = stack.enter_context(AgentChanges.open(engine, redis, celery, _sealer(settings)))
+        sealer = _sealer(settings)
+        changes = stack.enter_context(AgentChanges.open(engine, redis, celery, sealer))
+        box = SecretBox(keys_folder(settings.home_path), os.environ)
+        inbox = stack.enter_context(WebhookInbox.open(engine, celery, box, sealer))
         migration = asyncio.create_task(_migrate(engine), name="migrate the database")
         stack.push_async_callback(_stop, migration)
         await asyncio.wait([migration], timeout=RETRY_S)
@@ -69,6 +77,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             agents=AgentStore(engine, redis),
             celery=celery,
             changes=changes,
+            sources=SourceKeeper(engine, box),
+            inbox=inbox,
         )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from pydantic import SecretStr
 
 from schemas.agent import LlmEntry, LlmView
 from workers.errors import BlockedAddressError, InvalidBaseUrlError, KeysUnavailableError
@@ -42,25 +44,40 @@ class Sealer:
         if not entries:
             return (), ()
         views = tuple(
-            LlmView(base_url=self._judge(number, entry.base_url), model=entry.model)
+            LlmView(
+                base_url=self._judge(f"llm.{number}.base_url", entry.base_url), model=entry.model
+            )
             for number, entry in enumerate(entries)
         )
-        try:
-            key = read_public_key(self._folder, self._environment)
-        except KeysUnavailableError as error:
-            log.error("LLM keys cannot be sealed", reason=str(error))  # noqa: TRY400  # frames of a traceback hold the key
-            message = "keys cannot be stored at the moment, so nothing was changed"
-            raise unavailable(message) from None
+        key = self._public_key()
         sealed = tuple(
             seal(key, entry.api_key, Binding(account, agent_id, number, view.base_url))
             for number, (entry, view) in enumerate(zip(entries, views, strict=True))
         )
         return views, sealed
 
-    def _judge(self, number: int, base_url: str) -> str:
+    def seal_key(
+        self, account: str, agent_id: str, api_key: SecretStr, base_url: str | None
+    ) -> tuple[str | None, str]:
+        """Return `base_url` as it is stored, and a new key for that entry, sealed.
+
+        Without `base_url`, for whichever entry the agent has. Raises as `seal` does.
+        """
+        endpoint = None if base_url is None else self._judge("data.base_url", base_url)
+        place = Binding(account, agent_id, 0, endpoint or "")
+        return endpoint, seal(self._public_key(), api_key, place)
+
+    def _public_key(self) -> X25519PublicKey:
+        try:
+            return read_public_key(self._folder, self._environment)
+        except KeysUnavailableError as error:
+            log.error("LLM keys cannot be sealed", reason=str(error))  # noqa: TRY400  # frames of a traceback hold the key
+            message = "keys cannot be stored at the moment, so nothing was changed"
+            raise unavailable(message) from None
+
+    def _judge(self, param: str, base_url: str) -> str:
         try:
             return str(self._policy.judge_text(base_url))
         except (InvalidBaseUrlError, BlockedAddressError) as error:
-            param = f"llm.{number}.base_url"
             message = f"{param}: {error}"
             raise ApiError(422, "validation_error", message, param=param) from None

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from workers.errors import EdgewiseError
 from workers.secrets.key_ring import KEYS_VARIABLE
+from workers.secrets.secret_box import BOX_VARIABLE
 from workers.secrets.unsealing import PRIVATE_VARIABLE
 from workers.settings import Settings
 from workers.supervision.embedded_redis import redis_command
@@ -30,9 +31,9 @@ FORWARDED: Final = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
 MANAGED_KEY: Final = "EDGEWISE_MANAGED_LLM_API_KEY"
 KEPT_FROM: Final = {
     "gateway": {PRIVATE_VARIABLE, KEYS_VARIABLE, MANAGED_KEY},
-    "llm-gateway": {PRIVATE_VARIABLE, KEYS_VARIABLE},
+    "llm-gateway": {PRIVATE_VARIABLE, KEYS_VARIABLE, BOX_VARIABLE},
     "config": {MANAGED_KEY},
-    "turns": {PRIVATE_VARIABLE},
+    "turns": {PRIVATE_VARIABLE, BOX_VARIABLE},
 }
 """What a part does not see of the environment: keys that it has no use for."""
 

@@ -1,17 +1,21 @@
 """A gateway and a config worker as processes, on each database in turn."""
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import Engine
 
 from tests.servers.accounts import AGENT, Keys, make_account, make_key
 from tests.servers.parts import Part, configure, flush, running_config_worker, running_gateway
 from tests.servers.postgres import Postgres, running_postgres
+from tests.servers.webhooks import Sender, new_sender
 from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
+from workers.storage.database import open_engine
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +65,16 @@ def agent_id(client: httpx.Client) -> str:
     answer = client.post("/v1/agents", json=AGENT)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
+
+
+@pytest.fixture(scope="module")
+def engine(system_settings: Settings) -> Iterator[Engine]:
+    engine = open_engine(system_settings)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sender(client: httpx.Client) -> Sender:
+    """A source of its own with the secret that was made for it."""
+    return new_sender(client, f"from-{secrets.token_hex(4)}")

@@ -12,6 +12,7 @@ from edge.settings import DeviceSettings
 from workers.main import app as server_app
 from workers.secrets.key_ring import KEYS_VARIABLE
 from workers.secrets.sealing import PUBLIC_VARIABLE
+from workers.secrets.secret_box import BOX_VARIABLE
 from workers.secrets.unsealing import PRIVATE_VARIABLE
 from workers.settings import Settings
 
@@ -34,7 +35,7 @@ def settings_of(model: type[Settings] | type[DeviceSettings]) -> set[str]:
     return {f"EDGEWISE_{name.upper()}" for name in model.model_fields}
 
 
-KEYS = {PUBLIC_VARIABLE, PRIVATE_VARIABLE, KEYS_VARIABLE}
+KEYS = {PUBLIC_VARIABLE, PRIVATE_VARIABLE, KEYS_VARIABLE, BOX_VARIABLE}
 KNOWN = settings_of(Settings) | settings_of(DeviceSettings) | KEYS
 
 
@@ -110,8 +111,8 @@ def test_the_example_names_every_variable_that_compose_asks_for_and_no_other() -
 def test_each_part_gets_the_keys_that_it_needs_and_no_other() -> None:
     given = {name: KEYS & set(service.get("environment", {})) for name, service in SERVICES.items()}
     assert {name: keys for name, keys in given.items() if keys} == {
-        "gateway": {PUBLIC_VARIABLE},
-        "config-worker": {PRIVATE_VARIABLE, KEYS_VARIABLE},
+        "gateway": {PUBLIC_VARIABLE, BOX_VARIABLE},
+        "config-worker": {PRIVATE_VARIABLE, KEYS_VARIABLE, BOX_VARIABLE},
         "turn-worker": {KEYS_VARIABLE},
     }
 

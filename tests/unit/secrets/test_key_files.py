@@ -16,6 +16,7 @@ from workers.secrets.key_ring import (
 )
 from workers.secrets.make_keys import make_missing_keys
 from workers.secrets.sealing import PUBLIC_FILE, PUBLIC_VARIABLE, read_public_key, sealing_key_id
+from workers.secrets.secret_box import BOX_VARIABLE
 from workers.secrets.unsealing import PRIVATE_FILE, PRIVATE_VARIABLE, read_private_key
 
 
@@ -25,9 +26,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_new_home_gets_its_keys_once_and_for_its_owner_only(folder: Path) -> None:
-    assert len(make_missing_keys(folder, {})) == 2
+    assert len(make_missing_keys(folder, {})) == 3
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    assert len(before) == 3
+    assert len(before) == 4
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
     assert make_missing_keys(folder, {}) == []
@@ -104,7 +105,7 @@ def test_the_environment_comes_before_the_files(folder: Path) -> None:
 
 
 def test_nothing_is_made_that_the_environment_gives(folder: Path) -> None:
-    given = {KEYS_VARIABLE: "x", PUBLIC_VARIABLE: "y"}
+    given = {KEYS_VARIABLE: "x", PUBLIC_VARIABLE: "y", BOX_VARIABLE: "z"}
     assert make_missing_keys(folder, given) == []
     assert list(folder.iterdir()) == []
 

@@ -1,0 +1,145 @@
+"""Sources with their secrets: made, rotated, found, removed. Its methods block."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, NamedTuple
+
+import structlog
+from pydantic import SecretStr
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
+
+from schemas.ids import new_id
+from schemas.webhook import Scheme
+from workers.errors import KeysUnavailableError
+from workers.gateway.rest_errors import ApiError, unavailable
+from workers.secrets.secret_box import SecretBox
+from workers.storage import source_rows as rows
+from workers.storage.database import reading, writing
+from workers.storage.source_rows import StoredSource
+from workers.storage.webhook_secret_rows import StoredSecret, add_secret, valid_secrets
+from workers.webhooks.signature import SecretFormError, key_of, new_secret
+
+DEFAULT_OVERLAP_H: Final = 24
+MOST_SOURCES: Final = 100
+
+log = structlog.get_logger(__name__)
+
+
+class KeptSource(NamedTuple):
+    """A source with the secrets that are valid now, the newest first."""
+
+    source: StoredSource
+    secrets: Sequence[StoredSecret]
+    is_new: bool = False
+
+
+class SourceKeeper:
+    """Keeps sources; the box closes their secrets before anything is written down."""
+
+    def __init__(self, engine: Engine, box: SecretBox) -> None:
+        self._engine = engine
+        self._box = box
+
+    def put(
+        self,
+        account: str,
+        name: str,
+        *,
+        scheme: Scheme | None,
+        secret: SecretStr | None,
+        overlap: timedelta,
+        now: datetime,
+    ) -> tuple[KeptSource, SecretStr | None]:
+        """Make a source or give it a new secret; return that secret where it was made here.
+
+        Raises ApiError: 422 for a secret that the scheme cannot use and for too many sources,
+        503 where there is no key to keep it under.
+        """
+        put = partial(self._put, account, name, scheme=scheme, overlap=overlap, now=now)
+        try:
+            return put(secret)
+        except IntegrityError:  # another call just made it
+            return put(secret)
+
+    def _put(
+        self,
+        account: str,
+        name: str,
+        brought: SecretStr | None,
+        *,
+        scheme: Scheme | None,
+        overlap: timedelta,
+        now: datetime,
+    ) -> tuple[KeptSource, SecretStr | None]:
+        secret = brought or new_secret()
+        with writing(self._engine) as connection:
+            held = rows.find_source_named(connection, account, name)
+            source = held or self._add(connection, account, name, scheme or "standard", now)
+            if held is not None and scheme not in (None, held.scheme):
+                source = held.model_copy(update={"scheme": scheme})
+                rows.set_scheme(connection, source.id, source.scheme)
+                overlap = timedelta(0)  # what was signed in the old way fits no more
+            _check(source.scheme, secret)
+            add_secret(connection, self._closed(source, secret, now), older_until=now + overlap)
+            valid = valid_secrets(connection, source.id, now)
+        return KeptSource(source, valid, held is None), None if brought else secret
+
+    def find(self, account: str, name: str, now: datetime) -> KeptSource | None:
+        """Return a source of an account, or None."""
+        with reading(self._engine) as connection:
+            source = rows.find_source_named(connection, account, name)
+            return None if source is None else _kept(connection, source, now)
+
+    def of_account(self, account: str, now: datetime) -> list[KeptSource]:
+        """Return all sources of an account, by name."""
+        with reading(self._engine) as connection:
+            sources = rows.sources_of(connection, account)
+            return [_kept(connection, source, now) for source in sources]
+
+    def remove(self, account: str, name: str) -> bool:
+        """Remove a source; False where there is none."""
+        with writing(self._engine) as connection:
+            source = rows.find_source_named(connection, account, name)
+            if source is not None:
+                rows.remove_source(connection, source.id)
+        return source is not None
+
+    def _add(
+        self, connection: Connection, account: str, name: str, scheme: Scheme, now: datetime
+    ) -> StoredSource:
+        if rows.count_sources(connection, account) >= MOST_SOURCES:
+            message = f"an account has {MOST_SOURCES} sources at most"
+            raise ApiError(422, "validation_error", message, param="name")
+        source = StoredSource(
+            id=new_id("source"), account=account, name=name, scheme=scheme, created_at=now
+        )
+        rows.add_source(connection, source)
+        return source
+
+    def _closed(self, source: StoredSource, secret: SecretStr, now: datetime) -> StoredSecret:
+        draft = StoredSecret(
+            id=new_id("secret"),
+            owner_id=source.id,
+            account=source.account,
+            secret=b"",
+            created_at=now,
+        )
+        try:
+            closed = self._box.close(secret, draft.place)
+        except KeysUnavailableError as error:
+            log.error("webhook secrets cannot be kept", reason=str(error))  # noqa: TRY400  # frames of a traceback hold the secret
+            raise unavailable("secrets cannot be stored at the moment") from None
+        return draft.model_copy(update={"secret": closed})
+
+
+def _check(scheme: Scheme, secret: SecretStr) -> None:
+    try:
+        key_of(scheme, secret)
+    except SecretFormError as error:
+        raise ApiError(422, "validation_error", f"secret: {error}", param="secret") from None
+
+
+def _kept(connection: Connection, source: StoredSource, now: datetime) -> KeptSource:
+    return KeptSource(source, valid_secrets(connection, source.id, now))

@@ -1,0 +1,193 @@
+"""From a verified webhook to its config event: once for each id, however often it comes."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
+
+from schemas.config_event import Change
+from workers.errors import CredentialsUnavailableError, KeysUnavailableError
+from workers.gateway.rest_errors import ApiError, unavailable
+from workers.gateway.sealer import Sealer
+from workers.gateway.webhook_events import read_event, to_change
+from workers.secrets.secret_box import SecretBox
+from workers.storage.config_inbox import accept_event, send_event
+from workers.storage.database import reading, writing
+from workers.storage.source_rows import StoredSource, find_source
+from workers.storage.webhook_receipts import Receipt, add_receipt, find_receipt, find_same_body
+from workers.storage.webhook_secret_rows import StoredSecret, valid_secrets
+from workers.webhooks.signature import SecretFormError, key_of
+
+THREADS: Final = 4
+MOST_UNSENT: Final = 1_000
+"""How many ids may wait for the queue; those beyond it are sent by a config worker, later."""
+
+log = structlog.get_logger(__name__)
+
+
+class Sender(NamedTuple):
+    """A source and the secrets that it may sign with now."""
+
+    source: StoredSource
+    secrets: tuple[StoredSecret, ...]
+
+
+class WebhookInbox:
+    """Takes webhooks in; what blocks runs on threads of its own."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        celery: Celery,
+        box: SecretBox,
+        sealer: Sealer,
+        *,
+        threads: ThreadPoolExecutor,
+        publisher: ThreadPoolExecutor,
+    ) -> None:
+        self._engine = engine
+        self._celery = celery
+        self._box = box
+        self._sealer = sealer
+        self._threads = threads
+        self._publisher = publisher
+        self._unsent = 0
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, engine: Engine, celery: Celery, box: SecretBox, sealer: Sealer
+    ) -> Iterator["WebhookInbox"]:
+        """Open it; its threads end with it."""
+        threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhooks")
+        publisher = ThreadPoolExecutor(1, thread_name_prefix="publish-webhooks")
+        try:
+            yield cls(engine, celery, box, sealer, threads=threads, publisher=publisher)
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            publisher.shutdown(wait=False, cancel_futures=True)
+
+    async def sender(self, source_id: str) -> Sender | None:
+        """Return a source with its secrets, or None; raises StorageUnavailableError."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._find, source_id)
+
+    def keys_of(self, sender: Sender) -> list[bytes]:
+        """Return what the sender may sign with.
+
+        Raises ApiError, 503, where no secret can be opened; the log says what is to be mended.
+        """
+        keys = []
+        for stored in sender.secrets:
+            try:
+                secret = self._box.open(stored.secret, stored.place)
+                keys.append(key_of(sender.source.scheme, secret))
+            except (KeysUnavailableError, CredentialsUnavailableError, SecretFormError) as error:
+                log.error("a webhook secret cannot be used", secret=stored.id, reason=str(error))  # noqa: TRY400  # frames of a traceback hold the secret
+        if sender.secrets and not keys:
+            raise unavailable("the signature cannot be checked at the moment")
+        return keys
+
+    async def take(self, source: StoredSource, webhook_id: str | None, body: bytes) -> str:
+        """Write down what a verified webhook asks for and return the id of its config event.
+
+        Raises ApiError: 409 where another body came under this id, 422 for an event that is not
+        valid; StorageUnavailableError.
+        """
+        loop = asyncio.get_running_loop()
+        event_id, is_new = await loop.run_in_executor(
+            self._threads, self._take, source, webhook_id, body
+        )
+        if is_new:
+            self._publish(event_id)
+        return event_id
+
+    def _find(self, source_id: str) -> Sender | None:
+        with reading(self._engine) as connection:
+            source = find_source(connection, source_id)
+            if source is None:
+                return None
+            return Sender(source, tuple(valid_secrets(connection, source_id, datetime.now(UTC))))
+
+    def _take(self, source: StoredSource, webhook_id: str | None, body: bytes) -> tuple[str, bool]:
+        event = read_event(body)
+        webhook_id = webhook_id or event.id
+        if webhook_id is None:
+            message = "id: the event has none"
+            raise ApiError(422, "validation_error", message, param="id")
+        body_hash = hashlib.sha256(body).hexdigest()
+        with reading(self._engine) as connection:
+            known = _known(connection, source, webhook_id, body_hash)
+        if known is not None:
+            return known, False
+        change, sealed = to_change(source.account, event, self._sealer)
+        try:
+            return self._accept(source, webhook_id, body_hash, change, sealed)
+        except IntegrityError:  # another process took it in meanwhile
+            return self._accept(source, webhook_id, body_hash, change, sealed)
+
+    def _accept(
+        self,
+        source: StoredSource,
+        webhook_id: str,
+        body_hash: str,
+        change: Change,
+        sealed: tuple[str, ...],
+    ) -> tuple[str, bool]:
+        with writing(self._engine) as connection:
+            known = _known(connection, source, webhook_id, body_hash)
+            if known is not None:
+                return known, False
+            event_id = accept_event(connection, change, sealed=sealed)
+            receipt = Receipt(body_hash, event_id)
+            add_receipt(connection, source.id, webhook_id, receipt, datetime.now(UTC))
+            return event_id, True
+
+    def _publish(self, event_id: str) -> None:
+        """Send an event without waiting: where it gets lost, a config worker sends it again."""
+        if self._unsent >= MOST_UNSENT:
+            return
+        self._unsent += 1
+        loop = asyncio.get_running_loop()
+        sent = loop.run_in_executor(self._publisher, self._send, event_id)
+        sent.add_done_callback(self._sent)
+
+    def _send(self, event_id: str) -> None:
+        try:
+            send_event(self._celery, event_id)
+        except (BrokerError, RedisError) as error:
+            log.warning("an event was not sent", event_id=event_id, error=type(error).__name__)
+
+    def _sent(self, sent: "asyncio.Future[None]") -> None:
+        self._unsent -= 1
+        if not sent.cancelled() and (error := sent.exception()) is not None:
+            log.error("an event could not be sent", error=type(error).__name__)
+
+
+def _known(
+    connection: Connection, source: StoredSource, webhook_id: str, body_hash: str
+) -> str | None:
+    """Return the event of a webhook that came before, None for a new one.
+
+    GitHub signs the body alone, not the id: a body that came before is the same webhook under
+    whatever id. Raises ApiError, 409, where another body came under this id.
+    """
+    receipt = find_receipt(connection, source.id, webhook_id)
+    if receipt is None and source.scheme == "github":
+        receipt = find_same_body(connection, source.id, body_hash)
+    if receipt is None:
+        return None
+    if receipt.body_hash != body_hash:
+        message = "another body came under this id before"
+        raise ApiError(409, "idempotency_key_reuse", message, param="webhook-id")
+    return receipt.event_id
