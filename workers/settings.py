@@ -153,6 +153,13 @@ class Settings(BaseSettings):
         " are kept",
     )
 
+    session_history_days: int = Field(
+        default=30,
+        ge=0,
+        le=3_650,
+        description="how long what was said in a session is kept after its end; 0: not at all",
+    )
+
     max_sessions: int = Field(default=1_000, ge=1, description="sessions of one gateway process")
     max_busy_sessions: int = Field(
         default=20, ge=1, description="sessions with audio under way in one gateway process"

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from schemas.turn import (
     HEARTBEAT_S,
     TURN_QUEUE,
+    Asked,
     Cancel,
     Done,
     End,
@@ -65,6 +66,12 @@ class Script:
     error: TurnError | None = None
     is_noise: bool = False
     hold_back_s: float = 0.0
+
+
+def asked(attempt: int) -> Asked:
+    """Return what the scripted model is asked."""
+    messages = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "what"})
+    return Asked(attempt=attempt, model="scripted", messages=messages)
 
 
 class ScriptedTurnWorker:
@@ -164,6 +171,8 @@ class _Attempt:
         if self._task.kind == "utterance":
             text = self._script.transcript
             await self._say(Transcript(attempt=self._task.attempt, text=text, final=True))
+        if self._task.kind != "greeting":
+            await self._say(asked(self._task.attempt))
         if self._script.error is not None:
             await self._say(self._script.error.model_copy(update={"attempt": self._task.attempt}))
         await asyncio.sleep(self._script.hold_back_s)

@@ -1,13 +1,17 @@
 """Messages that the client adds to the conversation, written where they belong in it."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 from redis.exceptions import RedisError
 
+from schemas.ids import new_id
 from schemas.session_events import SessionError
+from schemas.session_history import MessageEntry
 from workers.gateway.reply import Emit
+from workers.gateway.turn import Record
 from workers.storage.history import Added, History
 
 MAX_WAITING: Final = 32
@@ -20,10 +24,11 @@ _log = structlog.get_logger(__name__)
 class Additions:
     """Writes messages in the order in which they came, each after what it follows."""
 
-    def __init__(self, session_id: str, history: History, emit: Emit) -> None:
+    def __init__(self, session_id: str, history: History, emit: Emit, record: Record) -> None:
         self._session_id = session_id
         self._history = history
         self._emit = emit
+        self._record = record
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, message: Added, after: asyncio.Event | None) -> asyncio.Event | None:
@@ -49,6 +54,14 @@ class Additions:
                     await after.wait()
             async with asyncio.timeout(STORE_S):
                 await self._history.append(self._session_id, message)
+            self._record(
+                MessageEntry(
+                    id=new_id("item"),
+                    at=datetime.now(UTC),
+                    role=message.role,
+                    content=message.content,
+                )
+            )
         except (RedisError, TimeoutError) as error:
             _log.warning("message not added", error=type(error).__name__)
             text = "a message was not added to the conversation: the storage does not answer"

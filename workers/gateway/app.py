@@ -23,6 +23,7 @@ from workers.gateway import (
 from workers.gateway.registry import SessionRegistry
 from workers.gateway.resources import open_resources
 from workers.gateway.rest_errors import add_error_handlers, crash_response
+from workers.gateway.session_history import router as session_history_router
 from workers.gateway.sessions import router as sessions_router
 from workers.settings import Settings
 from workers.storage.keys import look_up
@@ -75,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(llm_health.router)
     app.include_router(tokens.router)
     app.include_router(sealing_key.router)
+    app.include_router(session_history_router)
     app.include_router(sessions_router)
     app.include_router(webhook_sources.router)
     app.include_router(webhooks.router)

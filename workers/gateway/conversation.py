@@ -15,7 +15,7 @@ from workers.gateway.additions import Additions
 from workers.gateway.endpointing import Endpoint, EndpointRule
 from workers.gateway.playout import Playout
 from workers.gateway.reply import Emit
-from workers.gateway.turn import Kind, Reason, Turn
+from workers.gateway.turn import Kind, Reason, Record, Turn
 from workers.gateway.turn_queue import TurnQueue
 from workers.storage.history import Added, History
 from workers.storage.turn_streams import TurnStreams
@@ -44,6 +44,7 @@ class Conversation:
         history: History,
         playout: Playout,
         emit: Emit,
+        record: Record,
     ) -> None:
         self._session_id = session_id
         self._agent = agent
@@ -53,6 +54,7 @@ class Conversation:
         self._history = history
         self._playout = playout
         self._emit = emit
+        self._record = record
         self._early: deque[tuple[float, bytes]] = deque(maxlen=EARLY)
         self._listening: Turn | None = None
         self._endpoint: Endpoint | None = None
@@ -63,7 +65,7 @@ class Conversation:
         self._after: asyncio.Event | None = None
         """Set when all that the conversation holds so far is written down."""
         self._before_listening: asyncio.Event | None = None
-        self._additions = Additions(session_id, history, emit)
+        self._additions = Additions(session_id, history, emit, record)
         self._is_closed = False
 
     @property
@@ -159,6 +161,7 @@ class Conversation:
             emit=self._emit,
             after=self._after,
             instructions=instructions,
+            record=self._record,
         )
         self._has_begun = True
         if kind == "utterance":

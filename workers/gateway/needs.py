@@ -5,6 +5,7 @@ from typing import Protocol
 from celery import Celery
 
 from schemas.agent import Agent
+from schemas.session_history import MessageEntry, Reason, TurnEntry
 from workers.settings import Settings
 from workers.storage.history import History
 from workers.storage.turn_streams import TurnStreams
@@ -15,6 +16,30 @@ class Agents(Protocol):
 
     async def get(self, agent_id: str, account: str | None = None) -> Agent | None:
         """Return an agent of this account, or None."""
+
+
+class Recorder(Protocol):
+    """Keeps the history of sessions; no call waits."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept."""
+
+    def started(self, session_id: str, account: str, agent_id: str) -> None:
+        """Take in that a session has begun."""
+
+    def added(self, session_id: str, entry: TurnEntry | MessageEntry) -> None:
+        """Take in an entry of its time line."""
+
+    def ended(self, session_id: str, reason: Reason) -> None:
+        """Take in that it has ended."""
+
+
+class Removal(Protocol):
+    """Where the history of an ended session is removed."""
+
+    async def remove(self, account: str, session_id: str) -> bool | None:
+        """Remove it; False if the session is active, None if there is none."""
 
 
 class Needs(Protocol):
@@ -35,6 +60,14 @@ class Needs(Protocol):
     @property
     def agents(self) -> Agents:
         """The agents."""
+
+    @property
+    def recorder(self) -> Recorder:
+        """Keeps what happens in sessions."""
+
+    @property
+    def session_history(self) -> Removal:
+        """What was kept."""
 
     @property
     def celery(self) -> Celery:

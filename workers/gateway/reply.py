@@ -1,8 +1,9 @@
 """The agent's side of a turn: entries of the reply stream become events and sound, in order."""
 
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Final, Literal
 
 from schemas.ids import new_id
 from schemas.session_events import (
@@ -17,6 +18,7 @@ from schemas.session_events import (
     UserTranscriptDelta,
 )
 from schemas.turn import (
+    Asked,
     Done,
     ReplyAudio,
     ReplyText,
@@ -29,6 +31,8 @@ from schemas.turn import (
 from workers.gateway.heard import SpokenLog
 from workers.gateway.playout import Playout
 
+MAX_ASKED: Final = 32
+"""Requests to the model that are remembered of a turn, rounds of tools and attempts together."""
 Emit = Callable[[AnyServerEvent], None]
 Status = Literal["completed", "interrupted", "failed"]
 
@@ -52,7 +56,11 @@ class Reply:
         self._log = SpokenLog()
         self._has_final = False
         self._first_audio_at: float | None = None
-        self._error: TurnError | None = None
+        self.status: Status = "interrupted"
+        """How it ended, once it is over."""
+        self.asked: deque[Asked] = deque(maxlen=MAX_ASKED)
+        self.errors: list[TurnError] = []
+        self.metrics: dict[str, Any] = {}
         self._heard: str | None = None
 
     @property
@@ -85,6 +93,8 @@ class Reply:
                 self._log.take_text(entry)
             case ReplyAudio():
                 self._take_audio(entry)
+            case Asked():
+                self.asked.append(entry)
             case TurnError():
                 self.fail(entry)
             case Done(status="ignored"):
@@ -137,10 +147,10 @@ class Reply:
 
     def fail(self, error: TurnError) -> None:
         """Say that the reply failed, once; a spoken line may still follow."""
-        if self._error is not None:
+        if self.errors:
             return
         self._start()
-        self._error = error
+        self.errors.append(error)
         self._emit(
             ReplyError(
                 reply_id=self.reply_id,
@@ -161,22 +171,21 @@ class Reply:
             return
         self.is_over = True
         self._heard = self.heard
+        self.status = "failed" if self.errors and status == "completed" else status
         if not self.is_started:
             if self._is_asked_for:  # who asked must not wait for it
-                self._emit(ReplyDone(reply_id=self.reply_id, status=status))
+                self._emit(ReplyDone(reply_id=self.reply_id, status=self.status))
             return
         self._playout.drop()
-        if self._error is not None and status == "completed":
-            status = "failed"
         self._emit(
             AgentTranscript(
                 reply_id=self.reply_id,
                 item_id=self._agent_item,
                 text=self._heard,
-                interrupted=status == "interrupted",
+                interrupted=self.status == "interrupted",
             )
         )
-        self._emit(ReplyDone(reply_id=self.reply_id, status=status))
+        self._emit(ReplyDone(reply_id=self.reply_id, status=self.status))
 
     def report(self, done: Done | None, attempts: int) -> None:
         """Say where the time went."""
@@ -187,4 +196,6 @@ class Reply:
             timings["endpoint_ms"] = self.silence_s * 1000
             if self._first_audio_at is not None:
                 timings["endpoint_to_audio_ms"] = (self._first_audio_at - self.ended_at) * 1000
-        self._emit(ReplyMetrics(reply_id=self.reply_id, attempts=attempts, **timings))
+        event = ReplyMetrics(reply_id=self.reply_id, attempts=attempts, **timings)
+        self.metrics = event.model_dump(exclude={"type", "timestamp", "reply_id"})
+        self._emit(event)

@@ -27,6 +27,8 @@ from workers.storage.agents import AgentStore
 from workers.storage.database import open_engine
 from workers.storage.history import History
 from workers.storage.redis_client import connect
+from workers.storage.session_history import SessionHistory
+from workers.storage.session_recorder import SessionRecorder
 from workers.storage.turn_streams import TurnStreams
 from workers.storage.upgrade import upgrade_engine
 
@@ -45,6 +47,8 @@ class Resources:
     history: History
     engine: Engine
     agents: AgentStore
+    recorder: SessionRecorder
+    session_history: SessionHistory
     celery: Celery
     changes: AgentChanges
     sources: SourceKeeper
@@ -68,6 +72,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         migration = asyncio.create_task(_migrate(engine), name="migrate the database")
         stack.push_async_callback(_stop, migration)
         await asyncio.wait([migration], timeout=RETRY_S)
+        days = settings.session_history_days
+        recorder = stack.enter_context(SessionRecorder.open(engine, days))
         yield Resources(
             settings=settings,
             redis=redis,
@@ -75,6 +81,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             history=History(redis),
             engine=engine,
             agents=AgentStore(engine, redis),
+            recorder=recorder,
+            session_history=SessionHistory(engine, redis, recorder),
             celery=celery,
             changes=changes,
             sources=SourceKeeper(engine, box),

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from typing import Any, Final, Literal
+from functools import partial
+from typing import Any, Final
 
 import structlog
 from aiortc import RTCDataChannel
+from redis.exceptions import RedisError
 
 from edge.media.receive_buffer import Received
 from schemas.agent import Agent
@@ -22,6 +24,7 @@ from schemas.session_events import (
     SessionError,
     SessionReady,
 )
+from schemas.session_history import Reason
 from workers.gateway.channel import EventChannel
 from workers.gateway.conversation import Conversation
 from workers.gateway.endpointing import EndpointRule
@@ -37,9 +40,7 @@ from workers.storage.history import Added
 CHANNEL_S: Final = 3.0
 """How long the greeting waits for a channel that was announced."""
 KEEP_ALIVE_S: Final = 1.0
-End = Literal[
-    "client", "deleted", "disconnected", "silent", "never_connected", "expired", "shutdown"
-]
+FORGET_S: Final = 1.0
 _log = structlog.get_logger(__name__)
 
 
@@ -73,6 +74,7 @@ class Session:
             history=needs.history,
             playout=self._playout,
             emit=self._channel.send,
+            record=partial(needs.recorder.added, self.session_id),
         )
         self._speech = SpeechInput(
             threshold=agent.input.turn_detection.vad_threshold,
@@ -88,7 +90,10 @@ class Session:
         self._liveness = Liveness(self._began)
         self._kept_alive = self._began
         self._greet_at: float | None = None
-        self._reason: End | None = None
+        self._reason: Reason | None = None
+        self._history = needs.history
+        self._recorder = needs.recorder
+        self._is_recorded = False
         self._ended = asyncio.Event()
 
     @property
@@ -98,7 +103,10 @@ class Session:
 
     async def answer(self) -> str:
         """Return the SDP answer; raises OfferError."""
-        return await self._peer.answer(self._offer)
+        answer = await self._peer.answer(self._offer)
+        self._recorder.started(self.session_id, self.account, self._agent.id)
+        self._is_recorded = True
+        return answer
 
     async def run(self) -> None:
         """Last until the session ends, then leave nothing of it behind."""
@@ -111,9 +119,22 @@ class Session:
             await self._conversation.close()
             self._channel.send(SessionEnded())
             await self._peer.close()
+            await self._close_history()
             _log.info("session ended", reason=self._reason)
 
-    def end(self, reason: End) -> None:
+    async def _close_history(self) -> None:
+        """Say that the session is over; where nothing may be kept, forget what was said."""
+        if self._is_recorded:
+            self._recorder.ended(self.session_id, self._reason or "shutdown")
+        if self._recorder.keeps:
+            return
+        try:
+            async with asyncio.timeout(FORGET_S):
+                await self._history.forget(self.session_id)
+        except (RedisError, TimeoutError) as error:
+            _log.warning("conversation not forgotten", error=type(error).__name__)
+
+    def end(self, reason: Reason) -> None:
         """Begin to end the session."""
         self._reason = self._reason or reason
         self._ended.set()

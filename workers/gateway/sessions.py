@@ -46,12 +46,21 @@ async def open_session(agent_id: str, request: Request, caller: Opener) -> Respo
 
 @router.delete("/v1/sessions/{session_id}", status_code=204)
 async def end_session(session_id: str, request: Request, caller: Talker) -> Response:
-    """End a session."""
+    """End a session; one that has ended is removed with its history, if the key may configure."""
     sessions: SessionRegistry = request.app.state.sessions
     session = sessions.find(session_id, caller.account)
-    if session is None:
+    if session is not None:
+        await sessions.end(session)
+        return Response(status_code=204)
+    removed = None
+    if caller.may("configure") and is_id("session", session_id):
+        needs = cast("Needs", request.app.state.resources)
+        removed = await needs.session_history.remove(caller.account, session_id)
+    if removed is None:
         raise ApiError(404, "session_not_found", "there is no such session", "session_id")
-    await sessions.end(session)
+    if not removed:
+        message = "the session is under way on another gateway; it can be removed once it has ended"
+        raise ApiError(409, "invalid_request", message, "session_id")
     return Response(status_code=204)
 
 

@@ -2,19 +2,23 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 import structlog
 from redis.exceptions import RedisError
 
 from schemas.ids import new_id
+from schemas.session_history import MessageEntry, TurnEntry
 from schemas.turn import Cancel, Done, Instruct, TurnError, TurnTask
 from workers.errors import EdgewiseError, StorageUnavailableError
 from workers.gateway.apology import apology
 from workers.gateway.playout import Playout
 from workers.gateway.reply import Emit, Reply
 from workers.gateway.supervisor import Supervisor
+from workers.gateway.turn_entry import turn_entry
 from workers.gateway.turn_queue import TurnQueue
 from workers.gateway.utterance import Utterance
 from workers.storage.history import Exchange, History
@@ -24,6 +28,8 @@ LONGEST_WAIT_S: Final = 300.0
 """How long a turn waits for what comes before it."""
 STORE_S: Final = 2.0
 Kind = Literal["utterance", "greeting", "reply"]
+Record = Callable[[TurnEntry | MessageEntry], None]
+"""Keeps an entry of the session's time line; returns at once."""
 Reason = Literal["barge_in", "session_ended", "superseded", "reply_cancelled"]
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +50,7 @@ class Turn:
         emit: Emit,
         after: asyncio.Event | None = None,
         instructions: str | None = None,
+        record: Record,
     ) -> None:
         self.turn_id = new_id("turn")
         self.utterance = Utterance(self.turn_id, streams)
@@ -52,23 +59,20 @@ class Turn:
             self.utterance.put(Instruct(instructions=instructions))
         self.settled = asyncio.Event()
         """Set when nothing more comes of this turn and its history is written."""
-        self._kind = kind
         self._session_id = session_id
         self._history = history
+        self._record = record
+        self._began = datetime.now(UTC)
         self._after = after
-        self._supervisor = Supervisor(
-            streams,
-            queue,
-            TurnTask(
-                kind=kind,
-                turn_id=self.turn_id,
-                session_id=session_id,
-                agent_id=agent_id,
-                attempt=1,
-                published_at=time.time(),
-            ),
-            self.reply.spoken,
+        self._task = TurnTask(
+            kind=kind,
+            turn_id=self.turn_id,
+            session_id=session_id,
+            agent_id=agent_id,
+            attempt=1,
+            published_at=time.time(),
         )
+        self._supervisor = Supervisor(streams, queue, self._task, self.reply.spoken)
         self._conversing: asyncio.Task[None] | None = None
         self._stopped: Reason | None = None
 
@@ -80,7 +84,7 @@ class Turn:
     @property
     def is_waiting(self) -> bool:
         """True while it is a reply that was asked for and nothing of it has sounded."""
-        return self._kind == "reply" and not (self.reply.is_started or self.reply.is_over)
+        return self._task.kind == "reply" and not (self.reply.is_started or self.reply.is_over)
 
     def stop(self, reason: Reason) -> None:
         """End the turn now: silence, the events of an interrupted reply, `Cancel` to the worker."""
@@ -148,6 +152,8 @@ class Turn:
             async with asyncio.timeout(LONGEST_WAIT_S):
                 await self._after.wait()
             self._after = None
+        if self._task.kind == "reply":
+            self._began = datetime.now(UTC)
 
     async def _follow(self) -> Done:
         async with aclosing(self._supervisor.replies()) as entries:
@@ -172,6 +178,9 @@ class Turn:
                     await self._history.append(self._session_id, exchange)
         except (RedisError, TimeoutError) as error:
             _log.warning("turn not written to history", error=type(error).__name__)
+        entry = turn_entry(self._task, self._began, self.reply, self._supervisor.attempts)
+        if entry is not None:
+            self._record(entry)
         _log.info(
             "turn over",
             attempts=self._supervisor.attempts,

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from schemas.agent import Agent, Input, Output, TurnDetection, Voice
 from schemas.ids import new_id
 from tests.fakes.keys import KeysInADict
+from tests.fakes.session_records import RecordsInALists
 from workers.celery_app import make_celery
 from workers.gateway.registry import SessionRegistry
 from workers.gateway.rest_errors import add_error_handlers, crash_response
@@ -63,6 +64,8 @@ class Needs:
     history: History
     agents: AgentsInADict
     celery: Celery
+    recorder: RecordsInALists
+    session_history: RecordsInALists
 
 
 @dataclass
@@ -74,6 +77,7 @@ class Gateway:
     agents: AgentsInADict
     history: History
     keys: KeysInADict
+    records: RecordsInALists
 
 
 StartGateway = Callable[..., AbstractAsyncContextManager[Gateway]]
@@ -88,7 +92,17 @@ def start_gateway(settings: Settings, redis: Redis) -> StartGateway:
         changed = settings.model_copy(update={"endpoint_silence_ms": 300, **changes})
         celery = make_celery(changed, "gateway")
         agents = AgentsInADict()
-        needs = Needs(changed, redis, TurnStreams(redis), History(redis), agents, celery)
+        records = RecordsInALists()
+        needs = Needs(
+            changed,
+            redis,
+            TurnStreams(redis),
+            History(redis),
+            agents,
+            celery,
+            recorder=records,
+            session_history=records,
+        )
         sessions = SessionRegistry(needs)
         keys = KeysInADict()
         app = FastAPI()
@@ -106,7 +120,7 @@ def start_gateway(settings: Settings, redis: Redis) -> StartGateway:
                     transport=transport, base_url="http://gateway", headers=headers
                 ) as http,
             ):
-                yield Gateway(http, sessions, agents, needs.history, keys)
+                yield Gateway(http, sessions, agents, needs.history, keys, records)
         finally:
             await sessions.close()
             celery.close()

@@ -131,6 +131,8 @@ async def test_delete_ends_the_session_and_the_turn_that_runs(
         await client.until(
             lambda: client.types[-1] == "session.ended" or client.pc.connectionState == "closed"
         )
+        removed = await gateway.http.delete(client.session_path)
+        assert removed.status_code == 204  # its history
         again = await gateway.http.delete(client.session_path)
         assert again.status_code == 404
         assert again.json()["code"] == "session_not_found"
