@@ -1,9 +1,11 @@
 """A turn as the one JSON object that `talk --json` prints for it."""
 
-from typing import Any
+from typing import Any, Final
 
 from edge.conversation import Turn
 from edge.uplink import GateCount
+
+NO_TIMES: Final = {"type", "timestamp", "reply_id", "model", "entry", "failures"}
 
 
 def timings_ms(turn: Turn, ended_at: float | None) -> dict[str, float | None]:
@@ -27,7 +29,7 @@ def timings_ms(turn: Turn, ended_at: float | None) -> dict[str, float | None]:
     reply = turn.last_reply
     if reply is None or reply.metrics is None:
         return measured
-    said = reply.metrics.model_dump(mode="json", exclude={"type", "timestamp", "reply_id", "model"})
+    said = reply.metrics.model_dump(mode="json", exclude=NO_TIMES)
     named = {f"gateway_{key}" if key in measured else key: value for key, value in said.items()}
     return measured | named
 

@@ -140,8 +140,8 @@ class Deadlines(Closed):
 
 MAX_BASE_URL: Final = 2_048
 MAX_API_KEY: Final = 1_024
-MAX_ENTRIES: Final = 1
-"""How many LLM entries an agent may have."""
+MAX_ENTRIES: Final = 8
+"""How many LLM entries an agent may have where the operator allows the most fallbacks."""
 _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+")
 
 
@@ -172,6 +172,11 @@ class LlmView(Closed):
 
 
 Llm = Annotated[tuple[LlmEntry, ...], Field(max_length=MAX_ENTRIES)]
+
+
+def too_many(most: int) -> str:
+    """Say that a list of LLM entries is longer than the operator allows."""
+    return f"holds more than {most} {'entry' if most == 1 else 'entries'}"
 
 
 class AgentFields(Closed):

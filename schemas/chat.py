@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import Field
+
+from schemas.closed import Closed
+
 
 @dataclass(frozen=True)
 class ToolCall:
@@ -89,4 +93,29 @@ class Finished:
     reason: str
 
 
-ChatEvent = Content | ToolCallPiece | ToolCalls | Finished
+class FailedTry(Closed):
+    """A try at a model that came to nothing."""
+
+    entry: int | None
+    """Its place in the agent's list, from 0; None is the managed model."""
+    model: str
+    code: str
+    """The class of the failure."""
+    status_code: int | None = None
+    after_ms: float = Field(ge=0)
+    """From the start of the try to its end."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A model has begun to answer; its first words follow."""
+
+    entry: int | None
+    """Its place in the agent's list, from 0; None is the managed model."""
+    model: str
+    tries: int
+    """How many requests it took."""
+    failures: tuple[FailedTry, ...] = ()
+
+
+ChatEvent = Answered | Content | ToolCallPiece | ToolCalls | Finished

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from schemas.chat import FailedTry
 from schemas.closed import Closed
 
 CHANNEL: Final = "events"
@@ -178,12 +179,17 @@ class ReplyError(ServerEvent):
 
 
 class ReplyMetrics(ServerEvent):
-    """Where the time of the turn went, in milliseconds."""
+    """Who answered, after how many attempts, and where the time went, in milliseconds."""
 
     type: Literal["reply.metrics"] = "reply.metrics"
     reply_id: str
     model: str | None = None
+    entry: int | None = None
+    """The place of the model in the agent's list, from 0; None is the managed model."""
     attempts: int = 1
+    """How often the turn was sent to a worker or a model anew, the first time included."""
+    failures: tuple[FailedTry, ...] = ()
+    """The tries at models that came to nothing, in order."""
     queue_ms: float | None = None
     stt_ms: float | None = None
     llm_first_token_ms: float | None = None

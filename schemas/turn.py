@@ -13,12 +13,15 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import Field, TypeAdapter
 
 from schemas.audio import pack_packets, unpack_packets
+from schemas.chat import FailedTry
 from schemas.closed import Closed
 from schemas.ids import AgentId, SessionId, TurnId
 
 TURN_QUEUE: Final = "turns"
 TURN_TASK: Final = "turns.run"
 MAX_ATTEMPTS: Final = 3
+MAX_FAILURES: Final = 32
+"""Failed tries at models that the metrics of a turn name, the first ones."""
 HEARTBEAT_S: Final = 0.5
 """How often a worker that works on a turn says so, in seconds."""
 SILENT_WORKER_S: Final = 1.5
@@ -110,6 +113,13 @@ class TurnMetrics(Closed):
     total_ms: float | None = None
     """From the start of the task to `done`."""
     model: str | None = None
+    """The model that answered; of those that failed, the last."""
+    entry: int | None = None
+    """Its place in the agent's list, from 0; None is the managed model."""
+    tries: int = 0
+    """How many requests went to models."""
+    failures: tuple[FailedTry, ...] = Field(default=(), max_length=MAX_FAILURES)
+    """The tries that came to nothing, in order."""
 
 
 class Started(Closed):

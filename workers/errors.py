@@ -16,6 +16,8 @@ EdgewiseError
 
 from typing import ClassVar
 
+from schemas.chat import FailedTry
+
 
 class EdgewiseError(Exception):
     """Anything of ours that went wrong; the message is fit for a log, never holds a secret."""
@@ -38,17 +40,31 @@ class StorageUnavailableError(EdgewiseError):
 
 
 class ModelError(EdgewiseError):
-    """The LLM failed: `failure` is its class, `status_code` the HTTP status if there was one."""
+    """The LLM failed: `failure` is its class, `status_code` the HTTP status if there was one.
+
+    `retry_after_s` is what the endpoint asked for by `Retry-After`, in seconds.
+    """
 
     code: ClassVar[str] = "llm_failed"
 
     def __init__(
-        self, failure: str, message: str, *, retryable: bool, status_code: int | None = None
+        self,
+        failure: str,
+        message: str,
+        *,
+        retryable: bool,
+        status_code: int | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.failure = failure
         self.can_retry = retryable
         self.status_code = status_code
+        self.retry_after_s = retry_after_s
+        self.tries = 0
+        """How many requests it took to get here, where more than one model may answer."""
+        self.failures: tuple[FailedTry, ...] = ()
+        """The tries that came to nothing, this one last."""
 
 
 class InvalidBaseUrlError(EdgewiseError):

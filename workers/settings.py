@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.agent import MAX_ENTRIES
+
 OFFLINE_MODEL = "edgewise-offline"
 
 
@@ -60,6 +62,30 @@ class Settings(BaseSettings):
     llm_total_s: float = Field(default=30.0, gt=0, description="for the whole reply")
     llm_filler_s: float = Field(
         default=2.5, gt=0, description="a filler is said when the first words take longer"
+    )
+    llm_fallbacks: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_ENTRIES - 1,
+        description="further LLM entries that an agent may have, asked in order when one fails",
+    )
+    llm_fallback_to_managed: bool = Field(
+        default=False, description="the managed model answers when all of an agent's own fail"
+    )
+    llm_next_entry_s: float = Field(
+        default=2.5,
+        gt=0,
+        description="deadline to the first content token while a further entry is left",
+    )
+    llm_hedging: bool = Field(
+        default=False,
+        description="ask the next entry, too, when one is later than 95 of 100 of its answers",
+    )
+    llm_breaker_failures: int = Field(
+        default=5, ge=1, le=1_000, description="failures in a row after which a model rests"
+    )
+    llm_breaker_open_s: float = Field(
+        default=10.0, ge=0.1, le=300, description="how long it rests before one turn tries it"
     )
     llm_probe_every_s: float = Field(
         default=3_600.0,
@@ -186,6 +212,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The SQLAlchemy URL in force."""
         return self.database_url or f"sqlite:///{self.home_path / 'edgewise.db'}"
+
+    @property
+    def max_llm_entries(self) -> int:
+        """How many LLM entries an agent may have."""
+        return 1 + self.llm_fallbacks
 
     @property
     def llm_gateway_url(self) -> str:

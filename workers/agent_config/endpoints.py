@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from schemas.agent import LlmView
+from schemas.agent import LlmView, too_many
 from schemas.tool import ToolView
 from workers.agent_config.refusal import ChangeRefusedError
 from workers.errors import (
@@ -34,7 +34,9 @@ class EndpointCheck:
         tools: BaseUrlPolicy,
         loop: asyncio.AbstractEventLoop,
         resolve: Resolve,
+        max_entries: int,
     ) -> None:
+        self._max_entries = max_entries
         self._models = models
         self._tools = tools
         self._loop = loop
@@ -43,14 +45,22 @@ class EndpointCheck:
     @classmethod
     @contextlib.contextmanager
     def open(
-        cls, models: BaseUrlPolicy, tools: BaseUrlPolicy, resolve: Resolve = system_resolve
+        cls,
+        models: BaseUrlPolicy,
+        tools: BaseUrlPolicy,
+        resolve: Resolve = system_resolve,
+        *,
+        max_entries: int = 1,
     ) -> Iterator["EndpointCheck"]:
-        """Open it with the rules for models and for tools; its thread ends with it."""
+        """Open it with the rules for models, up to `max_entries` of them, and for tools.
+
+        Its thread ends with it.
+        """
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="endpoint-check", daemon=True)
         thread.start()
         try:
-            yield cls(models, tools, loop, resolve)
+            yield cls(models, tools, loop, resolve, max_entries)
         finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(1)
@@ -59,6 +69,8 @@ class EndpointCheck:
 
     def __call__(self, entries: Sequence[LlmView], tools: Sequence[ToolView] = ()) -> None:
         """Raise ChangeRefusedError, which names what is wrong, unless all of them may be called."""
+        if len(entries) > self._max_entries:
+            raise ChangeRefusedError(too_many(self._max_entries), "validation_error", "llm")
         for number, tool in enumerate(tools):
             try:
                 check_parameters(tool.parameters)

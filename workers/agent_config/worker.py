@@ -56,7 +56,9 @@ def run_worker(settings: Settings) -> None:
         vault = Vault(keys_folder(settings.home_path), os.environ)
         _look_after_secrets(engine, vault)
         models, tools = (BaseUrlPolicy(of(settings)) for of in (users_allow, tools_allow))
-        check = stack.enter_context(EndpointCheck.open(models, tools))
+        check = stack.enter_context(
+            EndpointCheck.open(models, tools, max_entries=settings.max_llm_entries)
+        )
         add_tasks(app, engine, redis, vault, check, lease_s=settings.config_lease_s)
         add_message_task(app, engine, vault)
         stack.enter_context(_announced(settings))

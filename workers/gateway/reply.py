@@ -188,10 +188,11 @@ class Reply:
         self._emit(ReplyDone(reply_id=self.reply_id, status=self.status))
 
     def report(self, done: Done | None, attempts: int) -> None:
-        """Say where the time went."""
+        """Say who answered, after how many attempts of workers and models, and where time went."""
         if not self.is_started:
             return
         timings = (done.metrics if done else TurnMetrics()).model_dump()
+        attempts += max(0, timings.pop("tries") - 1)
         if self.ended_at is not None:
             timings["endpoint_ms"] = self.silence_s * 1000
             if self._first_audio_at is not None:

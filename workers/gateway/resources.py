@@ -93,7 +93,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 def _sealer(settings: Settings) -> Sealer:
     folder = keys_folder(settings.home_path)
     models, tools = (BaseUrlPolicy(of(settings)) for of in (users_allow, tools_allow))
-    return Sealer(folder, os.environ, models, ToolSealer(folder, os.environ, tools))
+    sealer = ToolSealer(folder, os.environ, tools)
+    return Sealer(folder, os.environ, models, sealer, max_entries=settings.max_llm_entries)
 
 
 async def _migrate(engine: Engine) -> None:

@@ -7,7 +7,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from pydantic import SecretStr
 
-from schemas.agent import LlmEntry, LlmView
+from schemas.agent import LlmEntry, LlmView, too_many
 from workers.errors import BlockedAddressError, InvalidBaseUrlError, KeysUnavailableError
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.gateway.tool_sealer import ToolSealer
@@ -27,8 +27,11 @@ class Sealer:
         environment: Mapping[str, str],
         policy: BaseUrlPolicy,
         tools: ToolSealer,
+        *,
+        max_entries: int = 1,
     ) -> None:
         self.tools = tools
+        self._max_entries = max_entries
         self._folder = folder
         self._environment = environment
         self._policy = policy
@@ -38,11 +41,15 @@ class Sealer:
     ) -> tuple[tuple[LlmView, ...], tuple[str, ...]]:
         """Return entries as they are stored and read, and their sealed keys, each for its place.
 
-        Raises ApiError: 422 for a `base_url` that no name look-up could save, 503 where there is
-        no key to seal with. The key is read each time: it may be made while the gateway runs.
+        Raises ApiError: 422 for more entries than the operator allows and for a `base_url` that
+        no name look-up could save, 503 where there is no key to seal with. The key is read each
+        time: it may be made while the gateway runs.
         """
         if not entries:
             return (), ()
+        if len(entries) > self._max_entries:
+            message = f"llm: {too_many(self._max_entries)}"
+            raise ApiError(422, "validation_error", message, param="llm")
         views = tuple(
             LlmView(
                 base_url=self._judge(f"llm.{number}.base_url", entry.base_url), model=entry.model

@@ -1,8 +1,8 @@
 """A streamed reply from an OpenAI-compatible endpoint; every failure has its class.
 
 One budget on one monotonic clock: to connect, to the first content token, between content
-tokens, for the whole reply. Keep-alives and role-only chunks are no content. The endpoint
-is asked again once, only before the first content token, only within the budget.
+tokens, for the whole reply. Keep-alives and role-only chunks are no content. The endpoint is asked
+once: whether it is asked again, or another one, is for the caller to decide.
 """
 
 import asyncio
@@ -10,10 +10,10 @@ import contextlib
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import httpx
-import structlog
 from pydantic import SecretStr
 
 from schemas.chat import ChatEvent, ChatRequest, Content, ToolCallPiece
@@ -24,12 +24,10 @@ from workers.providers.chat_body import chat_body
 from workers.providers.chat_stream import ChatStream, status_error
 from workers.providers.pinned_transport import PinnedTransport
 from workers.providers.resolve import Resolve, system_resolve
+from workers.providers.retry_after import read_retry_after
 
-TRIES: Final = 2
 TAIL_S: Final = 0.25
 """How long to wait for the end of a finished stream, so that its connection can be used again."""
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -117,10 +115,6 @@ class OpenAiChat:
         """The model's name."""
         return self._endpoint.model
 
-    def under(self, budget: Budget) -> "OpenAiChat":
-        """Return the same endpoint with other deadlines."""
-        return OpenAiChat(self._client, self._endpoint, budget)
-
     @contextlib.asynccontextmanager
     async def stream(self, request: ChatRequest) -> AsyncIterator[AsyncIterator[ChatEvent]]:
         """Stream a reply; leaving the context closes the connection at once."""
@@ -128,22 +122,7 @@ class OpenAiChat:
             yield events
 
     async def _events(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
-        clock = _Clock(self._budget)
-        for left in reversed(range(TRIES)):
-            stream = ChatStream()
-            try:
-                async for event in self._try(request, stream, clock):
-                    yield event
-            except ModelError as error:
-                if stream.has_content or not error.can_retry or not left:
-                    raise
-                log.info("llm_retry", failure=error.failure, status=error.status_code)
-            else:
-                return
-
-    async def _try(
-        self, request: ChatRequest, stream: ChatStream, clock: _Clock
-    ) -> AsyncIterator[ChatEvent]:
+        stream, clock = ChatStream(), _Clock(self._budget)
         with _translated(clock):
             async with contextlib.AsyncExitStack() as stack:
                 async with asyncio.timeout_at(clock.deadline):
@@ -190,7 +169,11 @@ async def _drain(chunks: AsyncIterator[bytes]) -> None:
 def _check(response: httpx.Response) -> None:
     """Raise ModelError unless the answer is an event stream, uncompressed."""
     if response.status_code != httpx.codes.OK:
-        raise status_error(response.status_code)
+        headers = response.headers
+        wait_s = read_retry_after(
+            headers.get("retry-after"), headers.get("date"), datetime.now(UTC)
+        )
+        raise status_error(response.status_code, retry_after_s=wait_s)
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         raise ModelError(

@@ -95,15 +95,21 @@ def _in_band(error: Any) -> ModelError:
     return status_error(status or HTTPStatus.INTERNAL_SERVER_ERROR, "in the stream")
 
 
-def status_error(status: int, where: str = "of the endpoint") -> ModelError:
+def status_error(
+    status: int, where: str = "of the endpoint", *, retry_after_s: float | None = None
+) -> ModelError:
     """Return the error for an HTTP status; its message holds nothing that the endpoint said."""
     message = f"status {status} {where}"
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return ModelError("http_429", message, retryable=True, status_code=status)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return ModelError("http_5xx", message, retryable=True, status_code=status)
-    if status >= HTTPStatus.BAD_REQUEST:
+    if status < HTTPStatus.BAD_REQUEST:
+        message += ": redirects are not followed"
+        return ModelError("http_3xx", message, retryable=False, status_code=status)
+    is_busy = status == HTTPStatus.TOO_MANY_REQUESTS
+    if not is_busy and status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return ModelError("http_4xx", message, retryable=False, status_code=status)
     return ModelError(
-        "http_3xx", f"{message}: redirects are not followed", retryable=False, status_code=status
+        "http_429" if is_busy else "http_5xx",
+        message,
+        retryable=True,
+        status_code=status,
+        retry_after_s=retry_after_s,
     )

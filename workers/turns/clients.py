@@ -5,14 +5,16 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from workers.providers.base_url_allow import operators_allow, users_allow
-from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
+from workers.providers.chat import Endpoint, open_client
 from workers.settings import OFFLINE_MODEL, Settings
 from workers.storage.agents import AgentStore
+from workers.storage.breakers import BreakerRule, Breakers
 from workers.storage.database import open_engine
 from workers.storage.history import History
 from workers.storage.redis_client import connect
 from workers.storage.turn_streams import TurnStreams
-from workers.turns.models import EntryReader, Models
+from workers.turns.entry_reader import EntryReader
+from workers.turns.models import Models, budget_of
 from workers.turns.ports import SpeechToText, TextToSpeech
 from workers.turns.prompt import PromptRule
 from workers.turns.speech_engines import open_engines
@@ -35,12 +37,7 @@ class Clients:
 @contextlib.asynccontextmanager
 async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
     """Open them all, the speech engines warm; raises ConfigurationError."""
-    budget = Budget(
-        connect_s=settings.llm_connect_s,
-        first_token_s=settings.llm_first_token_s,
-        between_tokens_s=settings.llm_between_tokens_s,
-        total_s=settings.llm_total_s,
-    )
+    budget = budget_of(settings)
     async with contextlib.AsyncExitStack() as stack:
         redis = connect(settings)
         stack.push_async_callback(redis.aclose)
@@ -60,16 +57,23 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
             agents=AgentStore(engine, redis),
             stt=stt,
             models=Models(
-                OpenAiChat(http, managed_endpoint(settings), budget),
-                users_http,
-                budget,
-                EntryReader.of(engine, settings),
+                settings,
+                managed=managed_endpoint(settings),
+                managed_client=http,
+                users_client=users_http,
+                entries=EntryReader.of(engine, settings),
+                breakers=Breakers(redis, breaker_rule(settings)),
             ),
             tts=tts,
             prompt_rule=PromptRule(
                 settings.prompt_max_turns, settings.prompt_max_tokens, settings.prompt_suffix
             ),
         )
+
+
+def breaker_rule(settings: Settings) -> BreakerRule:
+    """Return when the circuit breakers of models open."""
+    return BreakerRule(settings.llm_breaker_failures, settings.llm_breaker_open_s)
 
 
 def managed_endpoint(settings: Settings) -> Endpoint:

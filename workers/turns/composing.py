@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-from schemas.chat import ChatEvent, ChatRequest, Content, Finished, to_wire
+from schemas.chat import Answered, ChatEvent, ChatRequest, Content, Finished, to_wire
 from schemas.turn import Asked, ReplyAudio, Transcript, TurnError
 from workers.errors import ModelError, TranscriptionError
 from workers.turns.filler import Aside, Filler
@@ -16,6 +16,7 @@ from workers.turns.groups import first_error
 from workers.turns.lines import apology, filler, not_understood
 from workers.turns.ports import Pace, Ports, Turn
 from workers.turns.prompt import messages, system_message
+from workers.turns.repetition import Repetition
 from workers.turns.sentences import SentenceCutter
 from workers.turns.speakable import speakable
 from workers.turns.speculation import Held, Status
@@ -106,21 +107,25 @@ class Composer:
 
     async def _write(self, request: ChatRequest, sentences: Sentences) -> None:
         """Ask the model and cut what it writes into sentences."""
-        cutter = SentenceCutter()
+        cutter, repetition = SentenceCutter(), Repetition()
         self._timeline.mark("request")
         try:
             async with self._ports.chat.stream(request) as events:
                 async for event in self._covered(events, sentences):
                     match event:
+                        case Answered():
+                            self._timeline.answered(event)
                         case Content(text):
                             self._timeline.mark_first("first_token")
                             for sentence in cutter.push(text):
+                                repetition.take(sentence)
                                 await sentences.put(sentence)
                         case Finished():
                             for sentence in cutter.flush():
                                 await sentences.put(sentence)
                             await sentences.put(None)
         except ModelError as error:
+            self._timeline.failed(error)
             await sentences.put(error)
 
     async def _covered(

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Literal
 
-from schemas.turn import TurnMetrics
+from schemas.chat import Answered, FailedTry
+from schemas.turn import MAX_FAILURES, TurnMetrics
+from workers.errors import ModelError
 
 Moment = Literal[
     "started",
@@ -26,6 +28,9 @@ class Timeline:
         self._now = now
         self._queue_ms = queue_ms
         self._model = model
+        self._entry: int | None = None
+        self._tries = 0
+        self._failures: tuple[FailedTry, ...] = ()
         self._at: dict[Moment, float] = {"started": now()}
 
     def mark(self, moment: Moment) -> None:
@@ -36,8 +41,24 @@ class Timeline:
         """Note that this happens now, unless it is noted already."""
         self._at.setdefault(moment, self._now())
 
+    def answered(self, by: Answered) -> None:
+        """Note which model answers, and what it took."""
+        self._model, self._entry = by.model, by.entry
+        self._count(by.tries, by.failures)
+
+    def failed(self, error: ModelError) -> None:
+        """Note that no model answered, or that the answer broke off."""
+        if error.failures:
+            self._model, self._entry = error.failures[-1].model, error.failures[-1].entry
+        self._count(error.tries, error.failures)
+
+    def _count(self, tries: int, failures: tuple[FailedTry, ...]) -> None:
+        self._tries += tries
+        self._failures = (*self._failures, *failures)[:MAX_FAILURES]
+
     def forget_guess(self) -> None:
         """Drop what belongs to a guess that is thrown away."""
+        self._entry, self._tries, self._failures = None, 0, ()
         for moment in ("request", "first_token", "first_sentence", "first_audio"):
             self._at.pop(moment, None)
 
@@ -56,6 +77,9 @@ class Timeline:
             endpoint_to_audio_ms=self._between("end", "let_out"),
             total_ms=self._between("started", "done"),
             model=self._model if "request" in self._at else None,
+            entry=self._entry,
+            tries=self._tries,
+            failures=self._failures,
         )
 
     def _between(self, start: Moment, end: Moment) -> float | None:

@@ -23,13 +23,14 @@ from workers.agent_config.refusal import ChangeRefusedError
 from workers.agent_config.vault import Vault
 from workers.errors import ModelError
 from workers.providers.base_url_policy import BaseUrlPolicy
+from workers.providers.chat import Endpoint
 from workers.secrets.key_files import keys_folder
 from workers.secrets.key_ring import key_files, make_key
 from workers.settings import Settings
 from workers.storage.config_events import settle_event, withdraw_overdue
 from workers.storage.database import reading, writing
 from workers.storage.llm_rows import entries_of
-from workers.turns.models import EntryReader
+from workers.turns.entry_reader import EntryReader
 
 KEY = "sk-planted-5d21"
 
@@ -51,8 +52,13 @@ def put(engine: Engine, settings: Settings, vault: Vault, event: object, key: st
     return outcome
 
 
+async def opened(entries: EntryReader, agent_id: str) -> Endpoint:
+    (row,) = await entries.read(agent_id)
+    return await entries.open(row)
+
+
 async def key_of(entries: EntryReader, agent_id: str) -> str:
-    endpoint = await entries.open(agent_id)
+    endpoint = await opened(entries, agent_id)
     assert endpoint.api_key is not None
     assert KEY not in repr(endpoint)
     return endpoint.api_key.get_secret_value()
@@ -78,7 +84,7 @@ async def test_a_sealed_key_is_stored_in_an_envelope_and_opens_for_the_call(
     outcome = put(engine, stored, vault, upsert())
     assert outcome.stored is not None
     assert outcome.stored.agent.llm == (LlmView(base_url=URL, model="m"),)
-    endpoint = await entries.open(outcome.stored.agent.id)
+    endpoint = await opened(entries, outcome.stored.agent.id)
     assert (endpoint.base_url, endpoint.model) == (URL, "m")
     assert await key_of(entries, outcome.stored.agent.id) == KEY
     assert seals_left(engine) == 0
@@ -102,7 +108,7 @@ async def test_a_change_keeps_what_it_does_not_name_and_replaces_a_list_whole(
     assert await key_of(entries, agent_id) == KEY
     other = LlmView(base_url="https://other.example.com", model="n")
     put(engine, stored, vault, change(agent_id, [other]), "sk-rotated-1")
-    assert (await entries.open(agent_id)).base_url == other.base_url
+    assert (await opened(entries, agent_id)).base_url == other.base_url
     assert await key_of(entries, agent_id) == "sk-rotated-1"
     managed = put(engine, stored, vault, change(agent_id, [], greeting=None))
     assert managed.stored is not None
@@ -122,7 +128,7 @@ async def test_a_deleted_agent_takes_its_keys_along(
     with reading(engine) as connection:
         assert entries_of(connection, agent_id) == []
     with pytest.raises(ModelError):
-        await entries.open(agent_id)
+        await opened(entries, agent_id)
     for event in (change(agent_id, name="b"), AgentDelete(agent_id=agent_id, account="default")):
         refused = put(engine, stored, vault, event)
         assert (refused.result.status, refused.result.code) == ("rejected", "agent_not_found")
@@ -235,7 +241,7 @@ async def test_a_key_that_was_moved_in_the_database_does_not_open(
         named = {name: value for name, value in given.items() if f":{name}" in SWAPS[swap]}
         connection.execute(statement, named)
     with pytest.raises(ModelError) as caught:
-        await entries.open(one.agent_id)
+        await opened(entries, one.agent_id)
     assert caught.value.failure == "credentials_unavailable"
     assert KEY not in repr(caught.value)
 
@@ -272,7 +278,7 @@ async def test_with_its_key_lost_nothing_is_written_or_deleted_and_all_is_back_w
         outcome = put(engine, stored, vault, change(held.agent_id, held.llm, name="b"))
         assert (outcome.result.status, outcome.result.code) == ("rejected", "unavailable")
         with pytest.raises(ModelError, match="set it anew"):
-            await entries.open(held.agent_id)
+            await opened(entries, held.agent_id)
         with reading(engine) as connection:
             assert len(entries_of(connection, held.agent_id)) == 1
         managed = put(engine, stored, vault, change(held.agent_id, name="c"))

@@ -101,9 +101,7 @@ async def test_a_fault_has_its_class_and_ends_in_time(
     assert psutil.Process().memory_info().rss - memory < 20_000_000
     async with asyncio.timeout(2):
         await asyncio.gather(*[request.closed.wait() for request in server.requests])
-    is_hopeless = failure in ("timeout_first_token", "bad_sse", "too_large", "bad_content_type")
-    tries = 1 if tokens or is_hopeless or failure in ("http_4xx", "http_3xx") else 2
-    assert len(server.requests) == tries
+    assert len(server.requests) == 1
 
 
 async def test_a_reply_that_trickles_for_ever_ends_at_its_total(
@@ -121,15 +119,6 @@ async def test_a_reply_without_done_after_its_finish_is_whole(
     got: list[ChatEvent] = []
     await read(chat(client, server.base_url, "no-done"), got)
     assert got[-1] == Finished("stop")
-
-
-async def test_a_first_failure_before_any_word_is_tried_again(
-    server: ModelServer, client: httpx.AsyncClient
-) -> None:
-    got: list[ChatEvent] = []
-    await read(chat(client, server.base_url, "flaky"), got)
-    assert got[-1] == Finished("stop")
-    assert len(server.requests) == 2
 
 
 async def test_nobody_listening_is_a_class_of_its_own(client: httpx.AsyncClient) -> None:
@@ -153,7 +142,7 @@ async def test_a_server_that_does_not_take_the_connection_is_a_timeout_to_connec
         with pytest.raises(ModelError) as caught:
             await read(chat(client, f"http://127.0.0.1:{full.getsockname()[1]}/v1", "say"), [])
     assert caught.value.failure in ("timeout_connect", "timeout_first_token")
-    assert time.monotonic() - started < 2 * BUDGET.connect_s + 0.2
+    assert time.monotonic() - started < BUDGET.connect_s + 0.2
 
 
 async def test_the_request_says_who_asks_and_wants_a_plain_stream(

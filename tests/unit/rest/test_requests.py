@@ -12,7 +12,7 @@ from fastapi import FastAPI, Query, Request
 from httpx import ASGITransport, AsyncClient
 from starlette.types import Message
 
-from schemas.agent import AgentCreate
+from schemas.agent import MAX_ENTRIES, AgentCreate
 from schemas.error import ErrorBody
 from tests.fakes.keys import KeysInADict
 from workers.errors import StorageUnavailableError
@@ -166,7 +166,7 @@ ENTRY = {"base_url": "https://llm.example.com/v1", "model": "m", "api_key": PLAN
 @pytest.mark.parametrize(
     ("llm", "param"),
     [
-        ([ENTRY, ENTRY], "llm"),
+        ([ENTRY] * (MAX_ENTRIES + 1), "llm"),
         ([{**ENTRY, "apiKey": PLANTED}], "llm.0.…"),
         ([{**ENTRY, "region": PLANTED}], "llm.0.region"),
         ([{**ENTRY, "api_key": ""}], "llm.0.api_key"),
