@@ -13,7 +13,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import barge_in, device_cost, gateway_cpu, loss, queue_hop, seal_and_open, turn_latency
+from bench import (
+    barge_in,
+    chat_client,
+    device_cost,
+    first_sentence,
+    gateway_cpu,
+    loss,
+    queue_hop,
+    seal_and_open,
+    turn_latency,
+)
 from bench.figure import Figure
 from bench.results import print_table, write_json
 
@@ -21,6 +31,8 @@ MEASUREMENTS: dict[str, Callable[..., list[Figure]]] = {
     "turn-latency": turn_latency.run,
     "barge-in": barge_in.run,
     "queue-hop": queue_hop.run,
+    "chat-client": chat_client.run,
+    "first-sentence": first_sentence.run,
     "gateway-cpu": gateway_cpu.run,
     "device": device_cost.run,
     "loss": loss.run,

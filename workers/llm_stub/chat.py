@@ -85,7 +85,8 @@ async def _stream(exchange: Exchange, tokens: Tokens, pace: Pace) -> None:
             return
         await metronome.beat()
         request.first_token_at = request.first_token_at or time.monotonic()
-        await exchange.event(delta_event({"content": token}))
+        said_now = f"Sent at {time.monotonic_ns()}. " if script.name == "clock" else token
+        await exchange.event(delta_event({"content": said_now}))
         request.sent_tokens += 1
     for number, call in enumerate(calls):
         for piece in pieces_of(call, number, broken=script.name == "broken-tool"):

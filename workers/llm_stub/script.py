@@ -23,6 +23,7 @@ ANSWERS: Final = {
     "echo": "`You said: …`",
     "story": "sentence after sentence, without end",
     "repeat": "one sentence again and again, without end",
+    "clock": "`Sent at N.` again and again, N in ns of the machine's monotonic clock",
     "tool": "a call of the first tool; with a tool's result at hand, `The tool said: …`",
     "tools": "a call of every tool, side by side",
     "scripted": "transcription: `what time is it`, without an engine",

@@ -19,9 +19,13 @@ from workers.providers.base_url import normal_host
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.providers.pinned_dialling import first_to_answer, in_dialling_order
 from workers.providers.resolve import Resolve, system_resolve
+from workers.providers.warm_connections import WarmConnections
 
 CONNECT_S: Final = 10.0
 """How long a connection may take when the request sets no deadline."""
+
+MOST: Final = 1_000
+"""Requests at once, where the limits do not say."""
 
 _SocketOption = Any
 """What httpcore calls SOCKET_OPTION and keeps private: a tuple for `setsockopt`."""
@@ -44,13 +48,12 @@ class PinnedTransport(httpx.AsyncHTTPTransport):
     ) -> None:
         context = verify or httpx.create_ssl_context(trust_env=False)
         super().__init__(verify=context, trust_env=False, limits=limits)
-        # The one private name we set: httpx passes no network backend on. A test pins it.
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context,
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
-            network_backend=PinnedBackend(policy, resolve, dialler),
+        # The one private name we set: httpx lets nobody choose the pool. A test pins it.
+        self._pool = WarmConnections(  # type: ignore[assignment]  # it needs of a pool what ours has
+            verify=context,
+            most=limits.max_connections or MOST,
+            warm_s=limits.keepalive_expiry or 0.0,
+            backend=PinnedBackend(policy, resolve, dialler),
         )
         self._policy = policy
 
