@@ -17,7 +17,7 @@ from schemas.tool import ToolView
 CONFIG_QUEUE: Final = "config"
 CONFIG_TASK: Final = "config.apply"
 
-Status = Literal["pending", "applied", "rejected", "withdrawn", "dead"]
+Status = Literal["staged", "pending", "applied", "rejected", "withdrawn", "dead"]
 
 
 class AgentUpsert(Closed):

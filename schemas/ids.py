@@ -21,6 +21,7 @@ Kind = Literal[
     "secret",
     "endpoint",
     "msg",
+    "batch",
 ]
 
 AgentId = Annotated[str, StringConstraints(pattern=r"^agent_[0-9a-f]{32}$")]

@@ -5,43 +5,20 @@ import os
 import secrets
 import socket
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import structlog
-from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
 
-from schemas.agent import LlmView
-from schemas.config_event import (
-    AgentChange,
-    AgentDelete,
-    AgentRotate,
-    AgentUpsert,
-    Change,
-    ConfigResult,
-)
-from schemas.tool import ToolView
-from workers.agent_config.entries import remove_secrets, store_secrets
-from workers.agent_config.order import place_in_time
-from workers.agent_config.records import build_agent, changed_agent, touched_agent
-from workers.agent_config.refusal import ChangeRefusedError
-from workers.agent_config.rotate_key import rotate_key
+from schemas.config_event import ConfigResult
+from workers.agent_config.opening import Check, open_event
+from workers.agent_config.settling import Outcome, settle_group
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
-from workers.storage.agent_rows import (
-    StoredAgent,
-    find_agent_to_change,
-    put_agent,
-    remove_agent,
-)
-from workers.storage.config_events import (
-    ConfigEvent,
-    find_event,
-    settle_event,
-    take_sealed,
-)
+from workers.storage.batches import count_dead
+from workers.storage.config_events import read_leased
 from workers.storage.database import reading, writing
 from workers.storage.event_leases import (
     bury_spent,
@@ -50,7 +27,6 @@ from workers.storage.event_leases import (
     note_failure,
     take_lease,
 )
-from workers.storage.tombstones import find_tombstone, put_tombstone
 
 LEASE_S: Final = 10.0
 """How long an event belongs to the worker that took it: longer than applying may take."""
@@ -60,27 +36,12 @@ REST_S: Final = 1.0
 log = structlog.get_logger(__name__)
 
 Clock = Callable[[], datetime]
-Check = Callable[[Sequence[LlmView], Sequence[ToolView]], None]
-"""Raises ChangeRefusedError unless every endpoint may be called and every tool used."""
-
-
-class Outcome(NamedTuple):
-    """What became of an event: its result, and the agent as it is stored or was before it went."""
-
-    result: ConfigResult
-    stored: StoredAgent | None = None
-    gone: StoredAgent | None = None
 
 
 class _Lease(NamedTuple):
     event_id: str
     owner: str
     taken_at: datetime
-
-
-class _Applied(NamedTuple):
-    stored: StoredAgent | None = None
-    gone: StoredAgent | None = None
 
 
 def apply_in_order(
@@ -126,13 +87,13 @@ def apply_event(
     is on it, or this attempt failed and there will be another. Raises StorageUnavailableError,
     and then nothing happened.
     """
-    owner = f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(8)}"
+    owner = new_owner()
     lease = _Lease(event_id, owner, now)
     until = now + timedelta(seconds=lease_s)
     with writing(engine) as connection:
         if take_lease(connection, event_id, owner, now=now, until=until):
             reason = None
-        elif (reason := bury_spent(connection, event_id, now)) is None:
+        elif (reason := _bury(connection, event_id, now)) is None:
             return None
     if reason is not None:
         return _dead(event_id, reason)
@@ -146,21 +107,29 @@ def apply_event(
         return _fail(engine, lease, error)
 
 
+def new_owner() -> str:
+    """Return the name of an owner of leases: host, process, and this one attempt."""
+    return f"{socket.gethostname()[:64]}:{os.getpid()}:{secrets.token_hex(8)}"
+
+
 def _attempt(
     engine: Engine, lease: _Lease, vault: Vault | None, check: Check | None
 ) -> Outcome | None:
-    try:
-        if check is not None:
-            _check_endpoints(engine, lease.event_id, check)
-        with writing(engine) as connection:
-            applied = _apply(connection, lease, vault)
-    except ChangeRefusedError as refusal:
-        return _refuse(engine, lease, refusal)
-    if applied is None:
+    with reading(engine) as connection:
+        leased = read_leased(connection, lease.event_id, lease.owner)
+    if leased is None:
         return None
-    record = applied.stored.agent if applied.stored else None
-    result = ConfigResult(event_id=lease.event_id, status="applied", record=record)
-    return Outcome(result, *applied)
+    event = open_event(leased, vault, check)
+    with writing(engine) as connection:
+        outcomes = settle_group(connection, vault, [event], lease.owner, lease.taken_at)
+    return outcomes[0] if outcomes else None
+
+
+def _bury(connection: Connection, event_id: str, now: datetime) -> str | None:
+    reason = bury_spent(connection, event_id, now)
+    if reason is not None:
+        count_dead(connection, event_id, reason, now)
+    return reason
 
 
 def _fail(engine: Engine, lease: _Lease, error: Exception) -> Outcome | None:
@@ -172,108 +141,10 @@ def _fail(engine: Engine, lease: _Lease, error: Exception) -> Outcome | None:
     rest_until = taken_at + timedelta(seconds=REST_S)
     with writing(engine) as connection:
         note_failure(connection, event_id, owner, reason, rest_until=rest_until)
-        buried = bury_spent(connection, event_id, rest_until)
+        buried = _bury(connection, event_id, rest_until)
     return None if buried is None else _dead(event_id, buried)
 
 
 def _dead(event_id: str, reason: str) -> Outcome:
     log.error("a config event is dead", event_id=event_id, reason=reason)
     return Outcome(ConfigResult(event_id=event_id, status="dead", message=reason))
-
-
-def _check_endpoints(engine: Engine, event_id: str, check: Check) -> None:
-    """Judge endpoints outside of the transaction that stores them: names take time to resolve."""
-    with reading(engine) as connection:
-        event = _read(connection, event_id)
-    if event is None or event.status != "pending":
-        return
-    change = event.change
-    if isinstance(change, AgentUpsert | AgentChange) and (change.llm or change.tools):
-        check(change.llm or (), change.tools or ())
-
-
-def _apply(connection: Connection, lease: _Lease, vault: Vault | None) -> _Applied | None:
-    event_id, owner, now = lease
-    if not settle_event(connection, event_id, "applied", now=now, lease=owner):
-        return None
-    event = _read(connection, event_id)
-    if event is None:
-        return None
-    change = event.change
-    held = find_agent_to_change(connection, change.agent_id)
-    if held is not None and held.account != change.account:
-        held = None
-        if isinstance(change, AgentUpsert):
-            raise _no_such_agent()
-    occurred_at = place_in_time(change, event.accepted_at, _newest(connection, change, held))
-    if isinstance(change, AgentUpsert):
-        agent = build_agent(change, held.agent if held else None, event.accepted_at)
-    elif isinstance(change, AgentDelete):
-        return _remove(connection, change, held, occurred_at=occurred_at, now=now)
-    elif held is None:
-        raise _no_such_agent()
-    elif isinstance(change, AgentRotate):
-        sealed = take_sealed(connection, event_id)
-        rotate_key(connection, vault, change, sealed=sealed, now=now)
-        agent = touched_agent(held.agent, updated_at=event.accepted_at)
-    else:
-        agent = changed_agent(held.agent, change, updated_at=event.accepted_at)
-    if not isinstance(change, AgentRotate) and (change.llm, change.tools) != (None, None):
-        store_secrets(connection, vault, change, take_sealed(connection, event_id), now=now)
-    return _Applied(stored=put_agent(connection, change.account, agent, occurred_at=occurred_at))
-
-
-def _newest(connection: Connection, change: Change, held: StoredAgent | None) -> datetime | None:
-    """Return when the newest change that was applied to this agent came about."""
-    if held is None:
-        return find_tombstone(connection, change.account, change.agent_id)
-    return held.occurred_at or held.agent.updated_at
-
-
-def _remove(
-    connection: Connection,
-    change: AgentDelete,
-    held: StoredAgent | None,
-    *,
-    occurred_at: datetime,
-    now: datetime,
-) -> _Applied:
-    """Remove an agent; one that is not there (yet) is gone all the same for what came before."""
-    if held is None and change.occurred_at is None:
-        raise _no_such_agent()
-    whose = (change.account, change.agent_id)
-    put_tombstone(connection, *whose, occurred_at=occurred_at, removed_at=now)
-    if held is not None:
-        remove_agent(connection, change.agent_id)
-        remove_secrets(connection, change.agent_id)
-    return _Applied(gone=held)
-
-
-def _no_such_agent() -> ChangeRefusedError:
-    return ChangeRefusedError("there is no such agent", "agent_not_found", "agent_id")
-
-
-def _read(connection: Connection, event_id: str) -> ConfigEvent | None:
-    try:
-        return find_event(connection, event_id)
-    except ValidationError:
-        # No cause attached: pydantic's message holds what was sent.
-        raise ChangeRefusedError("the event has a form that this release cannot read") from None
-
-
-def _refuse(engine: Engine, lease: _Lease, refusal: ChangeRefusedError) -> Outcome | None:
-    event_id, owner, now = lease
-    message = str(refusal)
-    with writing(engine) as connection:
-        if not settle_event(
-            connection, event_id, "rejected", now=now, message=message, lease=owner
-        ):
-            return None
-    result = ConfigResult(
-        event_id=event_id,
-        status="rejected",
-        message=message,
-        code=refusal.error_code,
-        param=refusal.param,
-    )
-    return Outcome(result)

@@ -21,8 +21,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from workers.errors import StorageUnavailableError
+from workers.storage.batch_sweep import claim_stalled, has_leftovers, stalled, sweep_leftovers
 from workers.storage.config_events import withdraw_overdue
-from workers.storage.config_inbox import RESEND_S, send_event
+from workers.storage.config_inbox import RESEND_S, send_batch, send_event
 from workers.storage.database import reading, writing
 from workers.storage.event_leases import claim_overdue, overdue
 
@@ -37,7 +38,7 @@ def reconciling(engine: Engine, celery: Celery) -> Iterator[None]:
     """Send overdue events again in a thread of its own, about once a second, until the end."""
     stop = threading.Event()
     thread = threading.Thread(
-        target=_run, args=(engine, partial(send_event, celery), stop), name="reconcile", daemon=True
+        target=_run, args=(engine, celery, stop), name="reconcile", daemon=True
     )
     thread.start()
     try:
@@ -66,10 +67,33 @@ def reconcile(engine: Engine, send: Callable[[str], None], now: datetime) -> int
     return len(claimed)
 
 
-def _run(engine: Engine, send: Callable[[str], None], stop: threading.Event) -> None:
+def reconcile_batches(engine: Engine, send: Callable[[str], None], now: datetime) -> int:
+    """Send batches that stalled again and return how many; remove what is left of given-up ones.
+
+    Raises as `reconcile` does.
+    """
+    with reading(engine) as connection:
+        late = stalled(connection, now, AT_A_TIME)
+        is_untidy = has_leftovers(connection, now)
+    if is_untidy:
+        with writing(engine) as connection:
+            sweep_leftovers(connection, now)
+    if not late:
+        return 0
+    next_time = now + timedelta(seconds=RESEND_S)
+    with writing(engine) as connection:
+        claimed = [each for each in late if claim_stalled(connection, each, now, next_time)]
+    for batch_id in claimed:
+        send(batch_id)
+    return len(claimed)
+
+
+def _run(engine: Engine, celery: Celery, stop: threading.Event) -> None:
+    send, send_group = partial(send_event, celery), partial(send_batch, celery)
     while not stop.wait(EVERY_S * random.uniform(0.5, 1.5)):  # noqa: S311  # spreads load, guards nothing
         try:
             count = reconcile(engine, send, datetime.now(UTC))
+            count += reconcile_batches(engine, send_group, datetime.now(UTC))
         except (StorageUnavailableError, BrokerError, RedisError) as error:
             log.warning("overdue config events were not sent", error=type(error).__name__)
         else:

@@ -7,14 +7,17 @@ from schemas.config_event import AgentChange, AgentUpsert
 
 
 def build_agent(change: AgentUpsert, held: Agent | None, accepted_at: datetime) -> Agent:
-    """Return the record that a change describes; models and tools it does not name are kept."""
+    """Return the record that a change describes.
+
+    The creation of one that is there stays, and so do models and tools that it does not name.
+    """
     fields = {name: getattr(change.agent, name) for name in AgentFields.model_fields}
     return Agent(
         id=change.agent_id,
         external_id=change.external_id,
         llm=(held.llm if held else ()) if change.llm is None else change.llm,
         tools=(held.tools if held else ()) if change.tools is None else change.tools,
-        created_at=accepted_at,
+        created_at=held.created_at if held else accepted_at,
         updated_at=accepted_at,
         **fields,
     )
@@ -37,3 +40,10 @@ def touched_agent(held: Agent, *, updated_at: datetime) -> Agent:
 
 def _later(held: Agent, updated_at: datetime) -> datetime:
     return max(updated_at, held.updated_at + timedelta(microseconds=1))  # clocks differ
+
+
+def says_the_same(one: Agent, other: Agent) -> bool:
+    """Tell whether two records differ in nothing but when they were made and changed."""
+    return one == other.model_copy(
+        update={"created_at": one.created_at, "updated_at": one.updated_at}
+    )

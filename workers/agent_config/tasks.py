@@ -11,7 +11,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from schemas.config_event import CONFIG_TASK, ConfigTask, result_key
-from workers.agent_config.apply import LEASE_S, Check, Outcome, apply_in_order
+from workers.agent_config.apply import LEASE_S, apply_in_order
+from workers.agent_config.opening import Check
+from workers.agent_config.settling import Outcome
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
 from workers.storage.agent_cache import STORE_COPY, copy_arguments, copy_key, gone_arguments

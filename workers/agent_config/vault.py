@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from workers.errors import CredentialsUnavailableError, KeysUnavailableError
 from workers.secrets.binding import Binding
-from workers.secrets.envelope import encrypt
+from workers.secrets.envelope import decrypt, encrypt
 from workers.secrets.key_ring import KeyEncryptionKey, KeyRingReader, read_key_ring
 from workers.secrets.unsealing import read_private_key, unseal
 from workers.storage.secret_keys import current_key, make_current
@@ -25,22 +25,19 @@ class Vault:
         self._private: X25519PrivateKey | None = None
         self.keys = KeyRingReader(partial(read_key_ring, folder, environment))
 
-    def to_envelope(
-        self,
-        key: KeyEncryptionKey,
-        sealed: str,
-        binding: Binding,
-        *,
-        kept_for: Binding | None = None,
-    ) -> bytes:
-        """Return a sealed value in its stored form; `kept_for` where that is another place.
+    def to_envelope(self, key: KeyEncryptionKey, secret: SecretStr, binding: Binding) -> bytes:
+        """Return a value in its stored form."""
+        return encrypt(key, secret, binding)
+
+    def read(self, envelope: bytes, binding: Binding) -> SecretStr:
+        """Return a stored value; raises CredentialsUnavailableError."""
+        return decrypt(self.keys.find, envelope, binding)
+
+    def open(self, sealed: str, binding: Binding) -> SecretStr:
+        """Return a sealed value.
 
         Raises CredentialsUnavailableError, or KeysUnavailableError where the private key is lost.
         """
-        return encrypt(key, self.open(sealed, binding), kept_for or binding)
-
-    def open(self, sealed: str, binding: Binding) -> SecretStr:
-        """Return a sealed value in clear; raises as `to_envelope` does."""
         if self._private is not None:
             try:
                 return unseal(self._private, sealed, binding)

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
 from schemas.config_event import CONFIG_QUEUE
+from workers.agent_config.batch_task import add_batch_task
 from workers.agent_config.endpoints import EndpointCheck
 from workers.agent_config.message_tasks import add_message_task
 from workers.agent_config.probing import ProbeWork, probing
@@ -60,6 +61,7 @@ def run_worker(settings: Settings) -> None:
             EndpointCheck.open(models, tools, max_entries=settings.max_llm_entries)
         )
         add_tasks(app, engine, redis, vault, check, lease_s=settings.config_lease_s)
+        add_batch_task(app, engine, redis, vault, check, lease_s=settings.config_lease_s)
         add_message_task(app, engine, vault)
         stack.enter_context(_announced(settings))
         stack.enter_context(reconciling(engine, app))

@@ -93,6 +93,8 @@ def retry(event_id: EventId) -> None:
             _leave(
                 "its caller was told that nothing changed; send the change anew"
                 if event.expires_at is not None
+                else "its batch counted it as failed; send the row anew"
+                if event.batch_id is not None
                 else "the agent was changed by a later event since; send the change anew"
             )
     typer.echo(f"{event_id} is pending again", err=True)

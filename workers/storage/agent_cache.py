@@ -22,6 +22,10 @@ return 1
 """Lua: keep this copy unless a newer version is held (a slow reader may come late)."""
 
 
+RENEW_COPY: Final = f"if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end\n{STORE_COPY}"
+"""Lua: as `STORE_COPY`, but only where a copy is held: nobody reads the others yet."""
+
+
 def copy_key(agent_id: str) -> str:
     """Name the Redis hash that holds the copy of an agent."""
     return f"agent:{agent_id}"

@@ -1,9 +1,9 @@
 """Agents in the database; each function works inside a transaction of its caller."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, tuple_, update
 
 from schemas.agent import Agent
 from schemas.closed import Closed
@@ -29,16 +29,32 @@ def find_agent(connection: Connection, agent_id: str) -> StoredAgent | None:
     return None if row is None else _stored(row)
 
 
-def find_agent_to_change(connection: Connection, agent_id: str) -> StoredAgent | None:
-    """As `find_agent`, and nobody else changes the agent until the transaction ends."""
-    query = select(agents).where(agents.c.id == agent_id).with_for_update()
-    row = connection.execute(query).one_or_none()
-    return None if row is None else _stored(row)
+def find_agents_to_change(
+    connection: Connection, agent_ids: Collection[str]
+) -> dict[str, StoredAgent]:
+    """Return agents by id; nobody else changes them until the transaction ends."""
+    query = select(agents).where(agents.c.id.in_(agent_ids)).order_by(agents.c.id)
+    found = (_stored(row) for row in connection.execute(query.with_for_update()))
+    return {stored.agent.id: stored for stored in found}
 
 
-def remove_agent(connection: Connection, agent_id: str) -> None:
-    """Remove an agent."""
-    connection.execute(delete(agents).where(agents.c.id == agent_id))
+def add_agents(connection: Connection, stored: Sequence[StoredAgent]) -> None:
+    """Store agents that are new."""
+    if stored:
+        connection.execute(insert(agents), [_values(each) for each in stored])
+
+
+def replace_agents(connection: Connection, stored: Sequence[StoredAgent]) -> None:
+    """Store agents in place of those of the same ids."""
+    if stored:
+        change = update(agents).where(agents.c.id == bindparam("this"))
+        connection.execute(change, [{**_values(each), "this": each.agent.id} for each in stored])
+
+
+def remove_agents(connection: Connection, agent_ids: Collection[str]) -> None:
+    """Remove agents."""
+    if agent_ids:
+        connection.execute(delete(agents).where(agents.c.id.in_(agent_ids)))
 
 
 def put_agent(
@@ -51,13 +67,13 @@ def put_agent(
     held = find_agent(connection, agent.id)
     if held is None:
         stored = StoredAgent(account=account, version=1, agent=agent, occurred_at=occurred_at)
-        connection.execute(insert(agents).values(**_values(stored)))
+        add_agents(connection, [stored])
         return stored
     kept = agent.model_copy(update={"created_at": held.agent.created_at})
     stored = StoredAgent(
         account=held.account, version=held.version + 1, agent=kept, occurred_at=occurred_at
     )
-    connection.execute(update(agents).where(agents.c.id == agent.id).values(**_values(stored)))
+    replace_agents(connection, [stored])
     return stored
 
 

@@ -6,10 +6,11 @@ function works inside a transaction of its caller.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, or_, select, text, update
+from sqlalchemy import Column, Connection, Row, insert, or_, select, text, update
 
 from schemas.closed import Closed
 from schemas.config_event import Change, Status, read_change
@@ -24,6 +25,50 @@ class ConfigEvent(Closed):
     status: Status
     message: str | None
     accepted_at: datetime
+
+
+class LeasedEvent(NamedTuple):
+    """An event that a worker holds the lease of, its change still as text."""
+
+    event_id: str
+    agent_id: str
+    body: str
+    sealed: tuple[str | None, ...]
+    """The keys of its LLM entries, in order; None keeps the stored one."""
+    accepted_at: int
+    batch_id: str | None
+    line: int | None
+    """Which row of which batch it is."""
+
+
+def leased_columns() -> list[Column[Any]]:
+    """Return the columns that `as_leased` wants."""
+    columns = config_events.c
+    names = ("id", "agent_id", "body", "sealed", "accepted_at", "batch_id", "line")
+    return [columns[name] for name in names]
+
+
+def as_leased(row: Row[Any]) -> LeasedEvent:
+    """Return an event from its columns."""
+    return LeasedEvent(
+        event_id=row.id,
+        agent_id=row.agent_id,
+        body=row.body,
+        sealed=tuple(json.loads(row.sealed or "[]")),
+        accepted_at=row.accepted_at,
+        batch_id=row.batch_id,
+        line=row.line,
+    )
+
+
+def read_leased(connection: Connection, event_id: str, lease: str) -> LeasedEvent | None:
+    """Return an event whose lease this owner holds, None where it is not so."""
+    columns = config_events.c
+    query = select(*leased_columns()).where(
+        columns.id == event_id, columns.status == "pending", columns.lease_owner == lease
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else as_leased(row)
 
 
 def take_turn(connection: Connection, agent_id: str) -> None:
@@ -80,7 +125,7 @@ def settle_event(
 
     With `lease`, only where its owner still is this one. The row stays locked until the
     caller's transaction ends. An event is withdrawn however late it is. Sealed keys go with the
-    settling, but for an event that is being applied: `take_sealed` takes them from there.
+    settling.
     """
     change = update(config_events).where(
         config_events.c.id == event_id, config_events.c.status == "pending"
@@ -90,26 +135,38 @@ def settle_event(
         change = change.where(or_(expires_at.is_(None), expires_at > to_microseconds(now)))
     if lease is not None:
         change = change.where(config_events.c.lease_owner == lease)
-    values: dict[str, object] = {
-        "status": status,
-        "message": message,
-        "settled_at": to_microseconds(now),
-        "lease_owner": None,
-        "lease_until": None,
-    }
-    if status != "applied":
-        values["sealed"] = None
+    values = {"status": status, "message": message, **_settled(now)}
     return connection.execute(change.values(**values)).rowcount == 1
 
 
-def take_sealed(connection: Connection, event_id: str) -> tuple[str, ...]:
-    """Return the sealed keys of an event and remove them from it."""
+def settle_held(
+    connection: Connection, event_ids: Collection[str], lease: str, now: datetime
+) -> set[str]:
+    """Turn those of these events whose lease is held into applied ones; return which they are.
+
+    The others were settled by somebody else, or their time is up. As `settle_event` otherwise.
+    """
+    columns = config_events.c
+    change = update(config_events).where(
+        columns.id.in_(event_ids),
+        columns.status == "pending",
+        columns.lease_owner == lease,
+        or_(columns.expires_at.is_(None), columns.expires_at > to_microseconds(now)),
+    )
+    values = {"status": "applied", "message": None, **_settled(now)}
+    found = connection.execute(change.values(**values).returning(columns.id))
+    return {str(row[0]) for row in found}
+
+
+def refuse_settled(connection: Connection, event_id: str, reason: str) -> None:
+    """Turn an event into a rejected one that this transaction settled as applied."""
     this = config_events.c.id == event_id
-    held = connection.execute(select(config_events.c.sealed).where(this)).scalar()
-    if held is None:
-        return ()
-    connection.execute(update(config_events).where(this).values(sealed=None))
-    return tuple(json.loads(held))
+    connection.execute(update(config_events).where(this).values(status="rejected", message=reason))
+
+
+def _settled(now: datetime) -> dict[str, object]:
+    moment = to_microseconds(now)
+    return {"settled_at": moment, "lease_owner": None, "lease_until": None, "sealed": None}
 
 
 def withdraw_overdue(connection: Connection, now: datetime) -> int:

@@ -10,6 +10,7 @@ from typing import Final
 from celery import Celery
 from sqlalchemy import Connection, func, select
 
+from schemas.batch import BATCH_TASK, BatchTask
 from schemas.config_event import CONFIG_QUEUE, CONFIG_TASK, Change, ConfigTask
 from schemas.ids import new_id
 from workers.storage.config_events import add_event, take_turn
@@ -54,6 +55,19 @@ def accept_event(
         sealed=sealed,
     )
     return event_id
+
+
+def send_batch(celery: Celery, batch_id: str) -> None:
+    """Put the id of a batch on the queue; blocks, raises kombu's OperationalError.
+
+    Each such message applies one group of its rows, and sends another one while rows are left.
+    """
+    celery.send_task(
+        BATCH_TASK,
+        kwargs={"message": BatchTask(batch_id=batch_id).model_dump(mode="json")},
+        queue=CONFIG_QUEUE,
+        ignore_result=True,
+    )
 
 
 def send_event(celery: Celery, event_id: str, expires_s: float | None = None) -> None:

@@ -6,11 +6,14 @@ a worker that is killed by an event cannot count afterwards. Each function works
 transaction of its caller, and changes by compare-and-set.
 """
 
+from collections.abc import Collection
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Update, and_, case, func, or_, select, update
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
+from workers.storage.batch_tables import batches
 from workers.storage.tables import config_events, to_microseconds
 
 ATTEMPTS: Final = 3
@@ -36,7 +39,7 @@ def next_of_agent(connection: Connection, event_id: str, now: datetime) -> Head 
     agent = select(_columns.agent_id).where(_columns.id == event_id).scalar_subquery()
     query = (
         select(_columns.id, _is_free(now).label("is_free"))
-        .where(_columns.agent_id == agent, _pending, _in_time(now))
+        .where(_columns.agent_id == agent, is_open(), _in_time(now))
         .order_by(_columns.accepted_at, _columns.id)
         .limit(1)
     )
@@ -47,16 +50,20 @@ def next_of_agent(connection: Connection, event_id: str, now: datetime) -> Head 
 def take_lease(
     connection: Connection, event_id: str, owner: str, *, now: datetime, until: datetime
 ) -> bool:
-    """Take a pending event and count the attempt; False where it is not to be had."""
+    """Take an open event and count the attempt; False where it is not to be had.
+
+    A row of a batch is pending from then on, and sent again as any other event.
+    """
     take = update(config_events).where(
         _columns.id == event_id,
-        _pending,
+        is_open(),
         _in_time(now),
         _is_free(now),
         _columns.attempts < ATTEMPTS,
     )
     end = to_microseconds(until)
     values = {
+        "status": "pending",
         "lease_owner": owner,
         "lease_until": end,
         "due_at": end,
@@ -67,8 +74,18 @@ def take_lease(
 
 def give_back(connection: Connection, event_id: str, owner: str, now: datetime) -> None:
     """Let a lease go uncounted: the attempt came to nothing through no fault of the event."""
+    give_back_all(connection, [event_id], owner, now)
+
+
+def give_back_all(
+    connection: Connection, event_ids: Collection[str], owner: str, now: datetime
+) -> None:
+    """As `give_back`, for many."""
+    held = update(config_events).where(
+        _columns.id.in_(event_ids), _pending, _columns.lease_owner == owner
+    )
     values = {"due_at": to_microseconds(now), "attempts": _columns.attempts - 1}
-    connection.execute(_held(event_id, owner).values(lease_owner=None, lease_until=None, **values))
+    connection.execute(held.values(lease_owner=None, lease_until=None, **values))
 
 
 def note_failure(
@@ -95,7 +112,7 @@ def bury_spent(connection: Connection, event_id: str, now: datetime) -> str | No
         "settled_at": to_microseconds(now),
         "lease_owner": None,
         "lease_until": None,
-        "sealed": case((_columns.expires_at.is_(None), _columns.sealed), else_=None),
+        "sealed": case((_may_be_revived(_columns), _columns.sealed), else_=None),
     }
     if connection.execute(bury.values(**values)).rowcount != 1:
         return None
@@ -105,8 +122,9 @@ def bury_spent(connection: Connection, event_id: str, now: datetime) -> str | No
 def revive(connection: Connection, event_id: str, now: datetime) -> bool:
     """Let a dead event be tried again from the start; False where it may not be.
 
-    It may not where its caller was told that nothing happens, nor where a later event of the
-    agent was applied: an older state would come back.
+    It may not where its caller was told that nothing happens, nor as a row of a batch, which
+    counted it as failed, nor where a later event of the agent was applied: an older state would
+    come back.
     """
     other = config_events.alias()
     mine = _columns
@@ -119,7 +137,7 @@ def revive(connection: Connection, event_id: str, now: datetime) -> bool:
         ),
     )
     dead = update(config_events).where(
-        mine.id == event_id, mine.status == "dead", mine.expires_at.is_(None), ~later.exists()
+        mine.id == event_id, mine.status == "dead", _may_be_revived(mine), ~later.exists()
     )
     values = {
         "status": "pending",
@@ -148,6 +166,16 @@ def claim_overdue(connection: Connection, event_id: str, now: datetime, due_at: 
         _columns.id == event_id, _pending, _columns.due_at <= to_microseconds(now)
     )
     return connection.execute(claim.values(due_at=to_microseconds(due_at))).rowcount == 1
+
+
+def is_open() -> ColumnElement[bool]:
+    """Pending, or a row that waits in a batch that is turned on."""
+    running = select(batches.c.id).where(batches.c.status == "running")
+    return or_(_pending, and_(_columns.status == "staged", _columns.batch_id.in_(running)))
+
+
+def _may_be_revived(columns: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[bool]:
+    return and_(columns.expires_at.is_(None), columns.batch_id.is_(None))
 
 
 def _held(event_id: str, owner: str) -> Update:

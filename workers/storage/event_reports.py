@@ -9,7 +9,10 @@ from schemas.closed import Closed
 from schemas.config_event import Status
 from workers.storage.tables import config_events, from_microseconds
 
-_SHOWN = ("id", "account", "kind", "agent_id", "status", "attempts", "message", "lease_owner")
+_SHOWN = (
+    *("id", "account", "kind", "agent_id", "status", "attempts", "message", "lease_owner"),
+    *("batch_id", "line"),
+)
 _MOMENTS = ("accepted_at", "expires_at", "settled_at", "lease_until", "due_at")
 _columns = [config_events.c[name] for name in (*_SHOWN, *_MOMENTS)]
 
@@ -32,6 +35,9 @@ class EventReport(Closed):
     lease_owner: str | None
     """Host, process and attempt that is on it."""
     lease_until: datetime | None
+    batch_id: str | None
+    line: int | None
+    """Which row of which batch it is."""
     due_at: datetime | None
     """When it is sent again, where it still waits."""
 

@@ -1,6 +1,6 @@
 """LLM entries in the database, each with its encrypted key; inside a transaction of the caller."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from pydantic import Field
@@ -32,12 +32,25 @@ ENTRY: Final = [llm_entries.c[name] for name in StoredEntry.model_fields]
 
 
 def replace_entries(
-    connection: Connection, agent_id: str, entries: Sequence[StoredEntry] = ()
+    connection: Connection, agent_ids: Collection[str], entries: Sequence[StoredEntry] = ()
 ) -> None:
-    """Store the entries of an agent in place of those it had."""
-    connection.execute(delete(llm_entries).where(llm_entries.c.agent_id == agent_id))
+    """Store the entries of agents in place of those they had."""
+    if agent_ids:
+        connection.execute(delete(llm_entries).where(llm_entries.c.agent_id.in_(agent_ids)))
     if entries:
         connection.execute(insert(llm_entries), [entry.model_dump() for entry in entries])
+
+
+def entries_of_agents(
+    connection: Connection, agent_ids: Collection[str]
+) -> dict[str, list[StoredEntry]]:
+    """Return the entries of agents, by agent, in order; none for an agent that has none."""
+    query = select(*ENTRY).where(llm_entries.c.agent_id.in_(agent_ids))
+    found: dict[str, list[StoredEntry]] = {}
+    for row in connection.execute(query.order_by(llm_entries.c.agent_id, llm_entries.c.entry)):
+        entry = entry_of_row(row)
+        found.setdefault(entry.agent_id, []).append(entry)
+    return found
 
 
 def entries_of(connection: Connection, agent_id: str) -> list[StoredEntry]:

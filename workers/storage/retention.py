@@ -1,4 +1,4 @@
-"""Forgetting what is settled and old: events, taken messages, agents that are gone.
+"""Forgetting what is settled and old: events, batches, taken messages, agents that are gone.
 
 What still waits is never forgotten. It works inside a transaction of its caller.
 """
@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import Column, Connection, Table, delete, select, tuple_
 
+from workers.storage.batch_sweep import retire_done
 from workers.storage.tables import (
     agent_tombstones,
     config_events,
@@ -24,7 +25,8 @@ _AGES: Final[tuple[tuple[Table, Column[int]], ...]] = (
 
 def forget_before(connection: Connection, moment: datetime, limit: int) -> int:
     """Delete up to `limit` rows of each kind that are older, the oldest first; return how many."""
-    return sum(_forget(connection, table, age, moment, limit) for table, age in _AGES)
+    retired = retire_done(connection, moment, limit)
+    return retired + sum(_forget(connection, table, age, moment, limit) for table, age in _AGES)
 
 
 def _forget(

@@ -42,9 +42,12 @@ config_events: Final = Table(
     Column("lease_owner", String(128)),
     Column("lease_until", BigInteger),
     Column("due_at", BigInteger),
+    Column("batch_id", String(64)),
+    Column("line", Integer),
     Index("config_events_by_status", "status", "accepted_at"),
     Index("config_events_by_agent", "agent_id", "status", "accepted_at"),
     Index("config_events_by_due", "status", "due_at"),
+    Index("config_events_by_batch", "batch_id", "status", "line"),
     Index("config_events_by_settled", "settled_at"),
 )
 

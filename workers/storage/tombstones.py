@@ -3,6 +3,7 @@
 Each function works inside a transaction of its caller.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, insert, select, update
@@ -12,13 +13,15 @@ from workers.storage.tables import agent_tombstones, from_microseconds, to_micro
 _columns = agent_tombstones.c
 
 
-def find_tombstone(connection: Connection, account: str, agent_id: str) -> datetime | None:
-    """Return when an agent that is gone was last changed; None where nothing is known of it."""
-    query = select(_columns.occurred_at).where(
-        _columns.account == account, _columns.agent_id == agent_id
+def find_tombstones(
+    connection: Connection, agent_ids: Collection[str]
+) -> dict[tuple[str, str], datetime]:
+    """Return when agents that are gone were last changed, by account and id, where it is known."""
+    query = select(_columns.account, _columns.agent_id, _columns.occurred_at).where(
+        _columns.agent_id.in_(agent_ids)
     )
-    held = connection.execute(query).scalar()
-    return None if held is None else from_microseconds(held)
+    found = connection.execute(query)
+    return {(row.account, row.agent_id): from_microseconds(row.occurred_at) for row in found}
 
 
 def put_tombstone(

@@ -1,6 +1,6 @@
 """Headers of HTTP tools in the database, each value encrypted; in a transaction of the caller."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pydantic import Field
 from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
@@ -26,12 +26,25 @@ class StoredHeader(Closed):
 
 
 def replace_headers(
-    connection: Connection, agent_id: str, headers: Sequence[StoredHeader] = ()
+    connection: Connection, agent_ids: Collection[str], headers: Sequence[StoredHeader] = ()
 ) -> None:
-    """Store the headers of an agent's tools in place of those it had."""
-    connection.execute(delete(tool_headers).where(tool_headers.c.agent_id == agent_id))
+    """Store the headers of the tools of agents in place of those they had."""
+    if agent_ids:
+        connection.execute(delete(tool_headers).where(tool_headers.c.agent_id.in_(agent_ids)))
     if headers:
         connection.execute(insert(tool_headers), [header.model_dump() for header in headers])
+
+
+def headers_of_agents(
+    connection: Connection, agent_ids: Collection[str]
+) -> dict[str, list[StoredHeader]]:
+    """Return the headers of all tools of agents, by agent, in order."""
+    query = select(tool_headers).where(tool_headers.c.agent_id.in_(agent_ids))
+    found: dict[str, list[StoredHeader]] = {}
+    for row in connection.execute(query.order_by(tool_headers.c.agent_id, tool_headers.c.entry)):
+        header = _stored(row)
+        found.setdefault(header.agent_id, []).append(header)
+    return found
 
 
 def headers_of(connection: Connection, agent_id: str, tool: str) -> list[StoredHeader]:

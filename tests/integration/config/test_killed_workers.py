@@ -28,11 +28,11 @@ from workers.storage.database import reading, writing
 LEASE_S = 1.5
 _HANGS = """
 import pathlib, sys, time
-from workers.agent_config import apply
+from workers.agent_config import states
 def hang(*_, **__):
     pathlib.Path(sys.argv[1]).touch()
     time.sleep(60)
-apply.put_agent = hang
+states.add_agents = hang
 from workers.main import app
 app(["worker", "config"])
 """

@@ -17,9 +17,10 @@ from tests.integration.config.keys import (
     sealed,
     upsert,
 )
-from workers.agent_config.apply import Outcome, apply_event, apply_in_order
+from workers.agent_config.apply import apply_event, apply_in_order
 from workers.agent_config.endpoints import EndpointCheck
 from workers.agent_config.refusal import ChangeRefusedError
+from workers.agent_config.settling import Outcome
 from workers.agent_config.vault import Vault
 from workers.errors import ModelError
 from workers.providers.base_url_policy import BaseUrlPolicy

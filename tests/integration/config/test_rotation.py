@@ -62,7 +62,7 @@ def fill(engine: Engine, vault: Vault, count: int) -> list[str]:
                 key_id=key.id,
                 api_key=envelope,
             )
-            replace_entries(connection, agent_id, [entry])
+            replace_entries(connection, [agent_id], [entry])
     return made
 
 
@@ -156,7 +156,7 @@ def test_a_value_that_cannot_be_opened_is_named_and_left_alone(
     with writing(engine) as connection:
         (entry,) = entries_of(connection, agents[0])
         broken = entry.model_copy(update={"base_url": "https://evil.example.com"})
-        replace_entries(connection, agents[0], [broken])
+        replace_entries(connection, [agents[0]], [broken])
     done = run(stored, "rotate")
     assert done.returncode == 1
     assert agents[0] in done.stderr

@@ -3,6 +3,7 @@
 from alembic import context
 
 import workers.storage.account_tables  # its tables belong to the metadata
+import workers.storage.batch_tables
 import workers.storage.secret_tables
 import workers.storage.session_tables
 import workers.storage.webhook_tables  # noqa: F401  # the same

@@ -1,0 +1,122 @@
+"""The rows of batches as config events: staged, claimed in groups. Inside a transaction."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from schemas.config_event import Change
+from schemas.ids import new_id
+from workers.storage.batch_tables import batches
+from workers.storage.config_events import LeasedEvent, as_leased, leased_columns
+from workers.storage.event_leases import is_open
+from workers.storage.tables import config_events, to_microseconds
+
+MOST_BYTES: Final = 2 * 1_048_576
+"""How much text the rows of one group may have in all, in characters."""
+_columns = config_events.c
+
+
+class StagedRow(NamedTuple):
+    """A row that is ready to be written down."""
+
+    line: int
+    change: Change
+    sealed: tuple[str | None, ...]
+    """The keys of its LLM entries; None keeps the stored one."""
+
+
+def stage_rows(
+    connection: Connection, batch_id: str, rows: Sequence[StagedRow], now: datetime
+) -> None:
+    """Write rows down as events that nobody applies before their batch is turned on.
+
+    Those of one agent are applied in the order of their lines, after what was accepted before.
+    """
+    agents = {row.change.agent_id for row in rows}
+    newest = (
+        select(_columns.agent_id, func.max(_columns.accepted_at))
+        .where(_columns.agent_id.in_(agents))
+        .group_by(_columns.agent_id)
+    )
+    last = {str(row[0]): int(row[1]) for row in connection.execute(newest)}
+    moment, values = to_microseconds(now), []
+    for line, change, sealed in rows:
+        accepted_at = max(moment, last.get(change.agent_id, 0) + 1)
+        last[change.agent_id] = accepted_at
+        values.append(
+            {
+                "id": new_id("event"),
+                "account": change.account,
+                "kind": change.kind,
+                "agent_id": change.agent_id,
+                "body": change.model_dump_json(),
+                "status": "staged",
+                "accepted_at": accepted_at,
+                "sealed": json.dumps(sealed) if sealed else None,
+                "due_at": accepted_at,
+                "batch_id": batch_id,
+                "line": line,
+            }
+        )
+    connection.execute(insert(config_events), values)
+
+
+def claim_group(
+    connection: Connection,
+    batch_id: str,
+    owner: str,
+    *,
+    until: datetime,
+    limit: int,
+) -> list[LeasedEvent]:
+    """Take the next staged rows of a running batch, by line, and count the attempt.
+
+    As many as `limit`, or fewer where they are long. None are left over for two workers at once.
+    """
+    wanted = (
+        select(_columns.id, func.length(_columns.body))
+        .join(batches, batches.c.id == _columns.batch_id)
+        .where(
+            _columns.batch_id == batch_id,
+            _columns.status == "staged",
+            batches.c.status == "running",
+        )
+        .order_by(_columns.line)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=config_events)
+    )
+    ids: list[str] = []
+    size = 0
+    for event_id, length in connection.execute(wanted):
+        size += length
+        if ids and size > MOST_BYTES:
+            break
+        ids.append(event_id)
+    if not ids:
+        return []
+    end = to_microseconds(until)
+    take = update(config_events).where(_columns.id.in_(ids), _columns.status == "staged")
+    values = {"lease_owner": owner, "lease_until": end, "due_at": end, "attempts": 1}
+    change = take.values(status="pending", **values).returning(*leased_columns())
+    found = [as_leased(row) for row in connection.execute(change)]
+    return sorted(found, key=lambda event: event.line or 0)
+
+
+def with_earlier_events(connection: Connection, rows: Sequence[LeasedEvent]) -> set[str]:
+    """Return those of these rows whose agent has an event that comes before it and is not here."""
+    earlier = (
+        select(_columns.agent_id, func.min(_columns.accepted_at))
+        .where(
+            _columns.agent_id.in_({row.agent_id for row in rows}),
+            is_open(),
+            _columns.id.not_in([row.event_id for row in rows]),
+        )
+        .group_by(_columns.agent_id)
+    )
+    first = {str(row[0]): int(row[1]) for row in connection.execute(earlier)}
+    return {
+        row.event_id for row in rows if first.get(row.agent_id, row.accepted_at) < row.accepted_at
+    }
