@@ -19,6 +19,7 @@ from bench import (
     device_cost,
     first_sentence,
     gateway_cpu,
+    llm_gateway,
     loss,
     queue_hop,
     seal_and_open,
@@ -36,6 +37,7 @@ MEASUREMENTS: dict[str, Callable[..., list[Figure]]] = {
     "gateway-cpu": gateway_cpu.run,
     "device": device_cost.run,
     "loss": loss.run,
+    "llm-gateway": llm_gateway.run,
     "seal-and-open": seal_and_open.run,
 }
 

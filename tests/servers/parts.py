@@ -68,6 +68,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "EDGEWISE_DATABASE_URL": settings.database,
         "EDGEWISE_PORT": "0",
         "EDGEWISE_LLM_GATEWAY_PORT": "0",
+        "EDGEWISE_LLM_GATEWAY_MODELS": str(settings.llm_gateway_models or ""),
         "EDGEWISE_LOG_LEVEL": "DEBUG",
         "EDGEWISE_API_KEY": KEY,
         "EDGEWISE_LLM_ALLOW": settings.llm_allow,

@@ -76,7 +76,7 @@ class VoiceList(Closed):
     voices: tuple[VoiceView, ...]
 
 
-def _resources(request: Request) -> Resources:
+async def _resources(request: Request) -> Resources:
     resources: Resources = request.app.state.resources
     return resources
 

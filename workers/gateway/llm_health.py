@@ -37,7 +37,7 @@ _REFUSALS_TO_ASK: Final[dict[int | str, dict[str, Any]]] = {
 router = APIRouter(prefix="/v1", route_class=GuardedRoute, responses=_REFUSALS)
 
 
-def _resources(request: Request) -> Resources:
+async def _resources(request: Request) -> Resources:
     resources: Resources = request.app.state.resources
     return resources
 

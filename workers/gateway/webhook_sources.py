@@ -79,7 +79,7 @@ class SourceList(Closed):
     sources: tuple[SourceView, ...]
 
 
-def _keeper(request: Request) -> SourceKeeper:
+async def _keeper(request: Request) -> SourceKeeper:
     keeper: SourceKeeper = request.app.state.resources.sources
     return keeper
 

@@ -34,7 +34,7 @@ class Accepted(Closed):
     event_id: EventId
 
 
-def _inbox(request: Request) -> WebhookInbox:
+async def _inbox(request: Request) -> WebhookInbox:
     inbox: WebhookInbox = request.app.state.resources.inbox
     return inbox
 

@@ -69,7 +69,11 @@ def _held(request: Request) -> Held:
     return held
 
 
-InUse = Annotated[Held, Depends(_held)]
+async def _in_use(request: Request) -> Held:
+    return _held(request)  # a plain function would be run on a thread, at every request
+
+
+InUse = Annotated[Held, Depends(_in_use)]
 
 router = APIRouter(prefix="/v1", route_class=guarded_by(check_key))
 
