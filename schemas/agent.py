@@ -9,6 +9,9 @@ from pydantic import (
     Field,
     SecretStr,
     SerializerFunctionWrapHandler,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
     StringConstraints,
     ValidationInfo,
     field_validator,
@@ -42,7 +45,7 @@ ExternalId = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
 Greeting = Annotated[Text, StringConstraints(min_length=1, max_length=2_048)]
 Keyterm = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 Encoding = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
-Milliseconds = Annotated[int, Field(ge=100, le=6_000)]
+Milliseconds = Annotated[StrictInt, Field(ge=100, le=6_000)]
 Seconds = Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)]
 
 
@@ -61,11 +64,11 @@ class Voice(Closed):
 class TurnDetection(Closed):
     """When a turn begins and ends; times in milliseconds, null means adaptive."""
 
-    vad_threshold: float = Field(default=0.5, ge=0, le=1)
+    vad_threshold: StrictFloat = Field(default=0.5, ge=0, le=1)
     min_silence: Milliseconds | None = None
     max_silence: Milliseconds | None = None
-    interrupt_response: bool = True
-    interruption_delay: int = Field(default=0, ge=0, le=1_000)
+    interrupt_response: StrictBool = True
+    interruption_delay: StrictInt = Field(default=0, ge=0, le=1_000)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -100,7 +103,7 @@ class Output(Closed):
     """What the agent speaks with."""
 
     format: AudioFormat = AudioFormat()
-    volume: int = Field(default=100, ge=0, le=100)
+    volume: StrictInt = Field(default=100, ge=0, le=100)
 
 
 Line = Annotated[Text, StringConstraints(max_length=200, strip_whitespace=True)]

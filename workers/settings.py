@@ -26,6 +26,12 @@ class Settings(BaseSettings):
         default=None, min_length=16, description="Bearer key; unset, one is made in the home"
     )
 
+    cors_origins: str = Field(
+        default="",
+        description="web pages that may call the REST routes from a browser, with a key or token:"
+        " `https://app.example.com,http://localhost:5173`; `*` is any",
+    )
+
     redis_url: str | None = Field(
         default=None, description="redis://, rediss:// or unix://; unset, a private one is started"
     )

@@ -3,13 +3,12 @@
 import base64
 import re
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
 from schemas.agent import VOICES, Agent, AgentCreate, AgentUpdate, LlmView
 from schemas.closed import Closed
-from schemas.error import ErrorBody
 from schemas.ids import AgentId, is_id
 from workers.gateway.auth import GuardedRoute, require_account
 from workers.gateway.resources import Resources
@@ -18,25 +17,9 @@ from workers.storage.agent_rows import Position, position_of
 
 _CURSOR = re.compile(r"([0-9]{1,17})\.(agent_[0-9a-f]{32})")
 
-_NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {
-    404: {"model": ErrorBody, "description": "There is no such agent."}
-}
-
 Account = Annotated[str, Depends(require_account)]
 
-router = APIRouter(
-    prefix="/v1",
-    route_class=GuardedRoute,
-    responses={
-        status: {"model": ErrorBody, "description": text}
-        for status, text in {
-            401: "The key is missing or wrong.",
-            413: "The body is too large.",
-            422: "The request is not valid; `errors` says where.",
-            503: "Nothing happened; try again after `Retry-After`.",
-        }.items()
-    },
-)
+router = APIRouter(prefix="/v1", tags=["agents"], route_class=GuardedRoute)
 
 
 class AgentSummary(Closed):
@@ -112,13 +95,13 @@ async def list_agents(
     )
 
 
-@router.get("/agents/{agent_id}", responses=_NOT_FOUND)
+@router.get("/agents/{agent_id}")
 async def get_agent(agent_id: str, account: Account, held: Held) -> Agent:
     """Return the record of an agent."""
     return await _find(held, account, agent_id)
 
 
-@router.put("/agents/{agent_id}", responses=_NOT_FOUND)
+@router.put("/agents/{agent_id}")
 async def update_agent(agent_id: str, update: AgentUpdate, account: Account, held: Held) -> Agent:
     """Replace the fields that are sent, each whole, and return the record.
 
@@ -128,7 +111,7 @@ async def update_agent(agent_id: str, update: AgentUpdate, account: Account, hel
     return await held.changes.update(account, agent_id, update)
 
 
-@router.delete("/agents/{agent_id}", status_code=204, responses=_NOT_FOUND)
+@router.delete("/agents/{agent_id}", status_code=204)
 async def delete_agent(agent_id: str, account: Account, held: Held) -> None:
     """Remove an agent and its keys."""
     await _find(held, account, agent_id)

@@ -5,6 +5,7 @@ import contextlib
 import importlib.metadata
 from collections.abc import AsyncIterator
 from functools import partial
+from operator import attrgetter
 from typing import Final
 
 import structlog
@@ -20,6 +21,8 @@ from workers.gateway import (
     webhook_sources,
     webhooks,
 )
+from workers.gateway.cors import add_cors
+from workers.gateway.openapi import describe
 from workers.gateway.registry import SessionRegistry
 from workers.gateway.resources import open_resources
 from workers.gateway.rest_errors import add_error_handlers, crash_response
@@ -70,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=attrgetter("name"),
     )
     app.include_router(health.router)
     app.include_router(agents.router)
@@ -80,8 +84,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(sessions_router)
     app.include_router(webhook_sources.router)
     app.include_router(webhooks.router)
+    app.openapi = describe(app)  # type: ignore[method-assign]  # as FastAPI documents it
     add_error_handlers(app)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
+    add_cors(app, settings.cors_origins)
     app.add_middleware(RequestLog, on_crash=crash_response)
     return app
 

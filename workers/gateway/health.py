@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
@@ -12,17 +12,22 @@ from workers.storage import presence
 from workers.storage.upgrade import is_newest
 
 DEADLINE_S: Final = 2.0
+_OPEN: Final[dict[str, Any]] = {"security": []}
 
-router = APIRouter()
+router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz")
+@router.get("/healthz", openapi_extra=_OPEN)
 async def healthz() -> dict[str, str]:
     """Say that the process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get(
+    "/readyz",
+    openapi_extra=_OPEN,
+    responses={503: {"description": "Something that is needed is not there."}},
+)
 async def readyz(request: Request) -> JSONResponse:
     """Say what this gateway needs and whether it is there: 200 where all is, else 503."""
     held: Resources = request.app.state.resources

@@ -34,7 +34,7 @@ _REFUSALS_TO_ASK: Final[dict[int | str, dict[str, Any]]] = {
     429: {"model": ErrorBody, "description": "Asked too often; wait for `Retry-After`."},
 }
 
-router = APIRouter(prefix="/v1", route_class=GuardedRoute, responses=_REFUSALS)
+router = APIRouter(prefix="/v1", tags=["agents"], route_class=GuardedRoute, responses=_REFUSALS)
 
 
 async def _resources(request: Request) -> Resources:

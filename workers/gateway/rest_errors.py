@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import structlog
@@ -10,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from schemas.error import ErrorBody, ErrorCode, ErrorItem
 from workers.errors import StorageUnavailableError
@@ -21,6 +23,7 @@ _CODES: Final[dict[int, ErrorCode]] = {
     404: "not_found",
     405: "method_not_allowed",
     413: "payload_too_large",
+    422: "validation_error",
     429: "rate_limited",
     503: "unavailable",
 }
@@ -102,13 +105,25 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     known = cast("HTTPException", error)
+    is_method = known.status_code == HTTPStatus.METHOD_NOT_ALLOWED
     return _response(
         known.status_code,
         _CODES.get(known.status_code, "invalid_request"),
         known.detail,
         _request_id(request),
-        headers=known.headers,
+        headers={"Allow": _allowed(request)} if is_method else known.headers,
     )
+
+
+def _allowed(request: Request) -> str:
+    """List the methods of all routes of this path; the framework knows those of the first."""
+    methods = {
+        method
+        for route in request.app.routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in getattr(route, "methods", None) or ()
+    }
+    return ", ".join(sorted(methods))
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

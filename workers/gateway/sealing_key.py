@@ -17,7 +17,7 @@ from workers.secrets.sealing import read_public_key, sealing_key_id
 
 SUITE: Final = "DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM"
 
-router = APIRouter(prefix="/v1", route_class=GuardedRoute)
+router = APIRouter(prefix="/v1", tags=["agents"], route_class=GuardedRoute)
 
 
 class SealingKey(Closed):

@@ -4,7 +4,7 @@ from typing import Annotated, Final, NoReturn, cast
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from schemas.error import ErrorCode
+from schemas.error import ErrorBody, ErrorCode
 from schemas.ids import is_id
 from workers.gateway.auth import may_open_session, may_talk
 from workers.gateway.needs import Needs
@@ -21,7 +21,22 @@ Opener = Annotated[Caller, Depends(may_open_session)]
 Talker = Annotated[Caller, Depends(may_talk)]
 
 
-@router.post("/v1/agents/{agent_id}/sessions", status_code=201)
+@router.post(
+    "/v1/agents/{agent_id}/sessions",
+    status_code=201,
+    response_class=Response,
+    responses={
+        201: {
+            "description": "The SDP answer.",
+            "content": {SDP: {"schema": {"type": "string"}}},
+            "headers": {"Location": {"description": "The session.", "schema": {"type": "string"}}},
+        },
+        415: {"model": ErrorBody, "description": f"The body is not {SDP}."},
+    },
+    openapi_extra={
+        "requestBody": {"required": True, "content": {SDP: {"schema": {"type": "string"}}}}
+    },
+)
 async def open_session(agent_id: str, request: Request, caller: Opener) -> Response:
     """Start a session with an agent: the body is an SDP offer, the answer an SDP answer."""
     sessions: SessionRegistry = request.app.state.sessions

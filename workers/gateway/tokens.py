@@ -4,10 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from schemas.closed import Closed
-from schemas.error import ErrorBody
 from workers.gateway.auth import may_talk
 from workers.gateway.resources import Resources
 from workers.storage.session_tokens import TokenGrant, issue_token
@@ -17,27 +16,18 @@ from workers.web.guarded import guarded_by
 DEFAULT_EXPIRY_S: Final = 60
 DEFAULT_SESSION_S: Final = 10_800
 
-ExpiresIn = Annotated[int, Field(ge=1, le=600)]
-SessionLimit = Annotated[int, Field(ge=60, le=10_800)]
+_EXPIRES_IN: Final = Field(ge=1, le=600)
+_SESSION_LIMIT: Final = Field(ge=60, le=10_800)
 Talker = Annotated[Caller, Depends(may_talk)]
 
-router = APIRouter(
-    prefix="/v1",
-    tags=["tokens"],
-    route_class=guarded_by(may_talk),
-    responses={
-        401: {"model": ErrorBody, "description": "The key is missing or wrong."},
-        422: {"model": ErrorBody, "description": "The request is not valid."},
-        503: {"model": ErrorBody, "description": "Try again after `Retry-After`."},
-    },
-)
+router = APIRouter(prefix="/v1", tags=["tokens"], route_class=guarded_by(may_talk))
 
 
 class TokenRequest(Closed):
     """How long a token waits to be used, and how long its session may last, in seconds."""
 
-    expires_in_seconds: ExpiresIn = DEFAULT_EXPIRY_S
-    max_session_duration_seconds: SessionLimit = DEFAULT_SESSION_S
+    expires_in_seconds: Annotated[StrictInt, _EXPIRES_IN] = DEFAULT_EXPIRY_S
+    max_session_duration_seconds: Annotated[StrictInt, _SESSION_LIMIT] = DEFAULT_SESSION_S
 
 
 class Token(Closed):
@@ -69,8 +59,8 @@ async def get_token(
     caller: Talker,
     request: Request,
     response: Response,
-    expires_in_seconds: Annotated[ExpiresIn, Query()] = DEFAULT_EXPIRY_S,
-    max_session_duration_seconds: Annotated[SessionLimit, Query()] = DEFAULT_SESSION_S,
+    expires_in_seconds: Annotated[int, _EXPIRES_IN, Query()] = DEFAULT_EXPIRY_S,
+    max_session_duration_seconds: Annotated[int, _SESSION_LIMIT, Query()] = DEFAULT_SESSION_S,
 ) -> TokenView:
     """Make a token that opens one session; as `POST /v1/tokens`, for clients that know this one."""
     asked = TokenRequest(

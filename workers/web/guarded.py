@@ -7,9 +7,11 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from workers.web.json_body import with_strict_json
+
 
 def guarded_by(check: Callable[[Request], Awaitable[object]]) -> type[APIRoute]:
-    """Return a route class whose requests pass `check` before their body is read."""
+    """Return a route class whose requests pass `check` before their body is read, strictly."""
 
     class GuardedRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -17,7 +19,7 @@ def guarded_by(check: Callable[[Request], Awaitable[object]]) -> type[APIRoute]:
 
             async def guarded(request: Request) -> Response:
                 await check(request)
-                return await handle(request)
+                return await handle(with_strict_json(request))
 
             return guarded
 
