@@ -1,0 +1,232 @@
+"""Whatever a model's endpoint does, the turn ends in time, with its class and a spoken line."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import psutil
+import pytest
+from redis.asyncio import Redis
+
+from schemas.turn import Cancel, ReplyAudio, ReplyText, TurnError
+from tests.fakes.stage import END, SPEECH, Stage
+from tests.integration.turns.chain import Chain, running_chain
+from tests.servers.relay import Relay
+from workers.providers.chat import Budget
+from workers.turns.lines import BROKEN_OFF
+from workers.turns.ports import Pace
+
+BUDGET = Budget(connect_s=0.4, first_token_s=0.5, between_tokens_s=0.4, total_s=1.5)
+OURS = {"reply-words", "reply-voice", "reply-filler", "turn-guess", "llm-first-word"}
+UNREACHED = "Sorry, I could not reach the language model."
+REFUSED = "Sorry, the language model refused my request."
+BUSY = "Sorry, the language model is busy. Please try again in a moment."
+NONSENSE = "Sorry, the language model did not give a usable answer."
+SLOW = "Sorry, the language model takes too long."
+
+
+@pytest.fixture
+async def chain(redis: Redis) -> AsyncIterator[Chain]:
+    async with running_chain(redis, 1) as chain:
+        chain.budget = BUDGET
+        chain.servers[0].say = " ".join(f"This is sentence number {n}." for n in range(20))
+        yield chain
+
+
+async def ended(chain: Chain, stage: Stage) -> TurnError:
+    """Run the turn; return what it says went wrong, with nothing of it left behind."""
+    memory = psutil.Process().memory_info().rss
+    started = time.monotonic()
+    stage.chat = chain.chat()
+    stage.say(SPEECH, END)
+    assert await stage.run() == "failed"
+    assert time.monotonic() - started < chain.budget.total_s + 0.5
+    assert psutil.Process().memory_info().rss - memory < 20_000_000
+    assert not {task.get_name() for task in asyncio.all_tasks()} & OURS
+    async with asyncio.timeout(2):
+        await asyncio.gather(*(request.closed.wait() for request in chain.servers[0].requests))
+    pool = chain.client._transport._pool  # type: ignore[attr-defined]
+    assert all(connection.is_idle() for connection in pool.connections)
+    (error,) = stage.of(TurnError)
+    assert isinstance(error, TurnError)
+    assert "sk-" not in error.message
+    assert stage.done.metrics.failures[-1].code == error.code
+    assert any(isinstance(entry, ReplyAudio) and entry.packets for entry in stage.reply.entries)
+    assert len(set(stage.texts)) == len(stage.texts)
+    return error
+
+
+BEFORE_ANY = {
+    "stall": ("timeout_first_token", SLOW),
+    "stall@0": ("timeout_first_token", SLOW),
+    "keepalive@0": ("timeout_first_token", SLOW),
+    "role-only@0": ("timeout_first_token", SLOW),
+    "reset@0": ("disconnected", UNREACHED),
+    "close@0": ("empty", NONSENSE),
+    "only-done@0": ("empty", NONSENSE),
+    "broken-json@0": ("bad_sse", NONSENSE),
+    "error@0": ("http_5xx", UNREACHED),
+    "error-429@0": ("http_429", BUSY),
+    "huge-line@0": ("too_large", NONSENSE),
+    "html": ("bad_content_type", NONSENSE),
+    "json": ("bad_content_type", NONSENSE),
+    "gzip": ("bad_content_type", NONSENSE),
+    "401": ("http_4xx", REFUSED),
+    "429": ("http_429", BUSY),
+    "429;retry=60": ("http_429", BUSY),
+    "500": ("http_5xx", UNREACHED),
+    "503;retry=60": ("http_5xx", UNREACHED),
+    "redirect": ("http_3xx", REFUSED),
+}
+
+
+@pytest.mark.parametrize("fault", BEFORE_ANY)
+async def test_a_fault_before_the_first_word_is_heard_as_what_it_is(
+    chain: Chain, fault: str
+) -> None:
+    failure, line = BEFORE_ANY[fault]
+    chain.servers[0].script = fault
+    stage = Stage()
+    error = await ended(chain, stage)
+    assert error.code == failure
+    assert stage.texts == [line]
+
+
+LATER = {
+    "stall": ("timeout_inter_token", NONSENSE),
+    "keepalive": ("timeout_inter_token", NONSENSE),
+    "role-only": ("timeout_inter_token", NONSENSE),
+    "reset": ("disconnected", UNREACHED),
+    "close": ("incomplete", NONSENSE),
+    "only-done": ("incomplete", NONSENSE),
+    "broken-json": ("bad_sse", NONSENSE),
+    "error": ("http_5xx", UNREACHED),
+    "huge-line": ("too_large", NONSENSE),
+}
+
+
+@pytest.mark.parametrize("after", [1, 40])
+@pytest.mark.parametrize("fault", LATER)
+async def test_a_fault_after_the_first_word_ends_the_reply_and_starts_no_other(
+    chain: Chain, fault: str, after: int
+) -> None:
+    failure, before_any_sentence = LATER[fault]
+    chain.servers[0].script = f"{fault}@{after}"
+    stage = Stage()
+    error = await ended(chain, stage)
+    assert error.code == failure
+    assert len(chain.servers[0].requests) == 1
+    *said, last = stage.texts
+    if after == 1:
+        assert (said, last) == ([], before_any_sentence)
+    else:
+        assert said == [f"This is sentence number {n}." for n in range(8)]
+        assert last == BROKEN_OFF
+
+
+async def test_content_without_end_is_cut_off(chain: Chain) -> None:
+    chain.servers[0].script = "huge-content@0"
+    stage = Stage()
+    assert (await ended_anyhow(chain, stage)) in ("too_large", "repeating", "timeout_total")
+
+
+async def test_a_sentence_without_end_is_cut_off(chain: Chain) -> None:
+    chain.servers[0].script, chain.servers[0].token_s = "repeat", 0.001
+    stage = Stage()
+    assert await ended_anyhow(chain, stage) == "repeating"
+    assert len(stage.texts) <= 5
+    assert stage.texts[-1] == BROKEN_OFF
+
+
+async def ended_anyhow(chain: Chain, stage: Stage) -> str:
+    started = time.monotonic()
+    stage.chat = chain.chat()
+    stage.say(SPEECH, END)
+    assert await stage.run() == "failed"
+    assert time.monotonic() - started < chain.budget.total_s + 0.5
+    (error,) = stage.of(TurnError)
+    assert isinstance(error, TurnError)
+    return error.code
+
+
+async def test_no_done_after_the_finish_is_no_fault(chain: Chain) -> None:
+    chain.servers[0].script = "no-done"
+    stage = Stage(chat=chain.chat())
+    stage.say(SPEECH, END)
+    assert await stage.run() == "completed"
+    assert len(stage.texts) == 20
+
+
+async def test_a_late_answer_is_covered_by_one_filler(chain: Chain) -> None:
+    chain.servers[0].script = "say;ttft=0.3"
+    stage = Stage(chat=chain.chat(), pace=Pace(filler_s=0.1))
+    stage.say(SPEECH, END)
+    assert await stage.run() == "completed"
+    assert stage.texts[:2] == ["One moment, please.", "This is sentence number 0."]
+    assert stage.done.metrics.llm_first_token_ms is not None
+    assert stage.done.metrics.llm_first_token_ms >= 300
+
+
+@pytest.mark.parametrize("script", ["stall", "story"])
+async def test_an_interruption_closes_the_connection_within_100_ms(
+    chain: Chain, script: str
+) -> None:
+    server = chain.servers[0]
+    server.script, server.token_s = script, 0.01
+    stage = Stage(chat=chain.chat())
+    async with stage.running():
+        stage.say(SPEECH, END)
+        request = await server.wait_for_request()
+        if script == "story":
+            await stage.reply.wait_for(ReplyText)
+        stage.say(Cancel(reason="barge_in"))
+        cancelled_at = time.monotonic()
+        async with asyncio.timeout(2):
+            await request.closed.wait()
+    assert stage.done.status == "cancelled"
+    assert request.closed_at is not None
+    assert request.closed_at - cancelled_at < 0.1
+
+
+@pytest.fixture
+async def relay(chain: Chain) -> AsyncIterator[Relay]:
+    server = chain.servers[0]
+    server.token_s = 0.02
+    async with AsyncExitStack() as stack:
+        relay = await stack.enter_async_context(Relay(server.base_url))
+        server.base_url = relay.base_url
+        yield relay
+
+
+async def cut_in_mid_reply(chain: Chain, relay: Relay, cut_s: float) -> Stage:
+    stage = Stage(chat=chain.chat())
+    async with stage.running():
+        stage.say(SPEECH, END)
+        await stage.reply.wait_for(ReplyText)
+        relay.cut()
+        asyncio.get_running_loop().call_later(cut_s, relay.mend)
+    return stage
+
+
+async def test_a_cut_of_the_network_that_is_shorter_than_the_patience_is_not_heard(
+    chain: Chain, relay: Relay
+) -> None:
+    chain.budget = Budget(connect_s=0.4, first_token_s=1, between_tokens_s=2, total_s=10)
+    stage = await cut_in_mid_reply(chain, relay, 0.3)
+    assert stage.done.status == "completed"
+    assert len(stage.texts) == 20
+
+
+async def test_a_cut_of_the_network_that_is_longer_ends_the_reply_with_a_line(
+    chain: Chain, relay: Relay
+) -> None:
+    chain.budget = Budget(connect_s=0.4, first_token_s=1, between_tokens_s=0.3, total_s=10)
+    started = time.monotonic()
+    stage = await cut_in_mid_reply(chain, relay, 5)
+    assert time.monotonic() - started < 2
+    assert stage.done.status == "failed"
+    assert stage.texts[-1] == BROKEN_OFF
+    (error,) = stage.of(TurnError)
+    assert isinstance(error, TurnError)
+    assert error.code == "timeout_inter_token"
