@@ -72,6 +72,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "EDGEWISE_LOG_LEVEL": "DEBUG",
         "EDGEWISE_API_KEY": KEY,
         "EDGEWISE_LLM_ALLOW": settings.llm_allow,
+        "EDGEWISE_LLM_FALLBACKS": str(settings.llm_fallbacks),
         "EDGEWISE_LLM_PROBE_EVERY_S": str(settings.llm_probe_every_s),
     }
     return clean_environment(**more)
