@@ -34,6 +34,15 @@ def timings_ms(turn: Turn, ended_at: float | None) -> dict[str, float | None]:
     return measured | named
 
 
+def _model(turn: Turn) -> dict[str, Any] | None:
+    """Return who answered and what was tried before; None where no model was asked."""
+    reply = turn.last_reply
+    if reply is None or reply.metrics is None or reply.metrics.model is None:
+        return None
+    said = reply.metrics.model_dump(mode="json", include={"model", "entry", "failures"})
+    return {"name": said.pop("model"), **said}
+
+
 def as_json(
     turn: Turn,
     *,
@@ -53,6 +62,7 @@ def as_json(
         "interrupted": turn.was_interrupted,
         "silence_after_ms": None if silence_s is None else round(silence_s * 1000, 1),
         "timings_ms": timings_ms(turn, ended_at),
+        "model": _model(turn),
         "gate": {
             "opened": gate.opened,
             "packets_sent": gate.packets_sent,

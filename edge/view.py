@@ -75,6 +75,11 @@ class LiveView:
                 self.note("the reply was interrupted")
             case events.ReplyError(code=code, message=message):
                 self._line("error", "red", f"{code}: {message}")
+            case events.ReplyMetrics(failures=failures):
+                for failed in failures:
+                    self.note(
+                        f"{failed.model} failed after {failed.after_ms:.0f} ms: {failed.code}"
+                    )
             case events.SessionError(code=code, message=message):
                 self._line("error", "red", f"{code}: {message}")
             case _:

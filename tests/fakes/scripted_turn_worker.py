@@ -10,7 +10,7 @@ import json
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 from redis.asyncio import Redis
@@ -66,6 +66,9 @@ class Script:
     error: TurnError | None = None
     is_noise: bool = False
     hold_back_s: float = 0.0
+    metrics: TurnMetrics = field(
+        default_factory=lambda: TurnMetrics(queue_ms=1.0, model="scripted")
+    )
 
 
 def asked(attempt: int) -> Asked:
@@ -150,8 +153,7 @@ class _Attempt:
             status = await self._turn()
             beating.cancel()
         if status is not None:
-            metrics = TurnMetrics(queue_ms=1.0, model="scripted")
-            await self._say(Done(attempt=number, status=status, metrics=metrics))
+            await self._say(Done(attempt=number, status=status, metrics=self._script.metrics))
 
     async def _beat(self) -> None:
         while True:

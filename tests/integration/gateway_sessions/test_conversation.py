@@ -4,9 +4,10 @@ import structlog
 from redis.asyncio import Redis
 from structlog.contextvars import merge_contextvars
 
+from schemas.chat import FailedTry
 from schemas.session_events import AgentTranscript, ReplyDone, ReplyMetrics, UserTranscript
-from schemas.turn import End, Pause, UserAudio
-from tests.fakes.scripted_turn_worker import ScriptedTurnWorker, packet_of, place_of
+from schemas.turn import End, Pause, TurnMetrics, UserAudio
+from tests.fakes.scripted_turn_worker import Script, ScriptedTurnWorker, packet_of, place_of
 from tests.integration.gateway_sessions.client import Client
 from tests.integration.gateway_sessions.conftest import Gateway
 
@@ -56,6 +57,21 @@ async def test_a_turn_goes_from_the_gate_to_the_last_packet_in_the_order_of_the_
             ("what time is it", "It is noon. Anything else?", False)
         ]
         assert place_of(client.packets[-1][1]) == (1, 9)
+
+
+async def test_the_metrics_name_who_answered_and_every_try(gateway: Gateway, redis: Redis) -> None:
+    agent = gateway.agents.add()
+    failed = FailedTry(entry=0, model="own", code="http_5xx", status_code=503, after_ms=12.5)
+    answered = TurnMetrics(model="other", entry=1, tries=3, failures=(failed, failed))
+    async with (
+        ScriptedTurnWorker.running(redis, lambda _: Script(metrics=answered)),
+        Client.calling(gateway.http, agent.id) as client,
+    ):
+        await client.say(SPEECH)
+        await client.heard("reply.metrics")
+        metrics = client.of(ReplyMetrics)[0]
+    assert (metrics.model, metrics.entry, metrics.attempts) == ("other", 1, 3)
+    assert metrics.failures == (failed, failed)
 
 
 def _without_repeats(types: list[str]) -> list[str]:
