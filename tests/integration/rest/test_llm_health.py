@@ -123,6 +123,7 @@ def test_an_endpoint_that_says_nothing_holds_no_change_up(
             assert client.delete(f"/v1/agents/{agent['id']}").status_code == 204
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_mid_probe_is_followed_by_another_and_no_key_is_left_behind(
     request: pytest.FixtureRequest,
     gateway: tuple[Part, httpx.Client],
