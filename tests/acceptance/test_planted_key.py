@@ -95,6 +95,12 @@ def converse(system: System, model: Model, agent: str, go_forward: Path, told: l
         failed = talk(system, agent, go_forward)
     told += [good.stdout.encode(), good.stderr.encode(), failed.stdout.encode()]
     told.append(failed.stderr.encode())
+    page = httpx.get(f"{system.url}/v1/sessions", headers=system.headers, timeout=20)
+    sessions = page.json()["sessions"]
+    assert len(sessions) == 2
+    for session in sessions:
+        assert call(system, told, "GET", f"/v1/sessions/{session['id']}") == 200
+    assert b"Yes." in told[-1]
 
 
 def crash(system: System, model: Model, agent: str, told: list[bytes]) -> None:
