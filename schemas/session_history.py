@@ -54,10 +54,10 @@ class TurnEntry(Closed):
     sent: tuple[SentRequest, ...]
     model: str | None
     """The model that answered, or was asked last."""
-    entry: Any = None
-    """Which of the agent's entries that was."""
+    entry: int | None = None
+    """Its place in the agent's list, from 0; None is the managed model."""
     attempts: int
-    """How many turn workers it took."""
+    """How often the turn was sent to a worker or a model anew, the first time included."""
     errors: tuple[Failure, ...]
     metrics: dict[str, Any]
     """As in `reply.metrics`; times in milliseconds."""

@@ -149,6 +149,14 @@ class Asked(Closed):
     """The operator's text, where one is part of the system message."""
 
 
+class Measured(Closed):
+    """What is known of the turn when the model's first sentence is there; `Done` knows all."""
+
+    type: Literal["measured"] = "measured"
+    attempt: int
+    metrics: TurnMetrics
+
+
 class ReplyText(Closed):
     """The words of a sentence; its audio follows."""
 
@@ -198,7 +206,9 @@ class Done(Closed):
     metrics: TurnMetrics = TurnMetrics()
 
 
-TurnReply = Started | Transcript | Asked | ReplyText | ReplyAudio | Heartbeat | TurnError | Done
+TurnReply = (
+    Started | Transcript | Asked | Measured | ReplyText | ReplyAudio | Heartbeat | TurnError | Done
+)
 
 _Entry = TypeVar("_Entry")
 _INPUT: TypeAdapter[TurnInput] = TypeAdapter(Annotated[TurnInput, Field(discriminator="type")])

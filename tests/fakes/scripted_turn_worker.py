@@ -24,6 +24,7 @@ from schemas.turn import (
     End,
     Heartbeat,
     Instruct,
+    Measured,
     Pause,
     ReplyAudio,
     ReplyText,
@@ -174,7 +175,10 @@ class _Attempt:
             text = self._script.transcript
             await self._say(Transcript(attempt=self._task.attempt, text=text, final=True))
         if self._task.kind != "greeting":
-            await self._say(asked(self._task.attempt))
+            known = TurnMetrics(queue_ms=1.0, model="scripted", entry=1, tries=2)
+            await self._say(
+                asked(self._task.attempt), Measured(attempt=self._task.attempt, metrics=known)
+            )
         if self._script.error is not None:
             await self._say(self._script.error.model_copy(update={"attempt": self._task.attempt}))
         await asyncio.sleep(self._script.hold_back_s)

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from schemas.ids import new_id
 from schemas.session_events import (
@@ -20,6 +20,7 @@ from schemas.session_events import (
 from schemas.turn import (
     Asked,
     Done,
+    Measured,
     ReplyAudio,
     ReplyText,
     Spoken,
@@ -60,7 +61,7 @@ class Reply:
         """How it ended, once it is over."""
         self.asked: deque[Asked] = deque(maxlen=MAX_ASKED)
         self.errors: list[TurnError] = []
-        self.metrics: dict[str, Any] = {}
+        self._known = TurnMetrics()
         self._heard: str | None = None
 
     @property
@@ -95,6 +96,8 @@ class Reply:
                 self._take_audio(entry)
             case Asked():
                 self.asked.append(entry)
+            case Measured():
+                self._known = entry.metrics
             case TurnError():
                 self.fail(entry)
             case Done(status="ignored"):
@@ -189,14 +192,17 @@ class Reply:
 
     def report(self, done: Done | None, attempts: int) -> None:
         """Say who answered, after how many attempts of workers and models, and where time went."""
-        if not self.is_started:
-            return
-        timings = (done.metrics if done else TurnMetrics()).model_dump()
+        if done is not None:
+            self._known = done.metrics
+        if self.is_started:
+            self._emit(self.measured(attempts))
+
+    def measured(self, attempts: int) -> ReplyMetrics:
+        """Return what is known of who answered, after how many attempts, and of the times."""
+        timings = self._known.model_dump()
         attempts += max(0, timings.pop("tries") - 1)
         if self.ended_at is not None:
             timings["endpoint_ms"] = self.silence_s * 1000
             if self._first_audio_at is not None:
                 timings["endpoint_to_audio_ms"] = (self._first_audio_at - self.ended_at) * 1000
-        event = ReplyMetrics(reply_id=self.reply_id, attempts=attempts, **timings)
-        self.metrics = event.model_dump(exclude={"type", "timestamp", "reply_id"})
-        self._emit(event)
+        return ReplyMetrics(reply_id=self.reply_id, attempts=attempts, **timings)

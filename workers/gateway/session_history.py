@@ -77,7 +77,7 @@ async def list_sessions(
     responses={404: {"model": ErrorBody, "description": "There is no such session."}},
 )
 async def get_session(
-    session_id: str, account: Account, held: Held, limit: Limit = MAX_LIMIT, cursor: Cursor = None
+    session_id: str, account: Account, held: Held, limit: Limit = 50, cursor: Cursor = None
 ) -> SessionRecord:
     """Return a session and its time line: what was said, and what was sent to the model."""
     found = None

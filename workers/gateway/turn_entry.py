@@ -9,7 +9,7 @@ from workers.gateway.reply import Reply
 
 def turn_entry(task: TurnTask, began: datetime, reply: Reply, attempts: int) -> TurnEntry | None:
     """Return the entry of a turn that is over; None where nothing was said and nothing failed."""
-    metrics = dict(reply.metrics)
+    measured = reply.measured(attempts)
     sent = tuple(
         SentRequest(**asked.model_dump(exclude={"type"}, mode="python")) for asked in reply.asked
     )
@@ -26,11 +26,11 @@ def turn_entry(task: TurnTask, began: datetime, reply: Reply, attempts: int) -> 
         status=reply.status,
         interrupted=reply.status == "interrupted",
         sent=sent,
-        model=metrics.get("model") or (sent[-1].model if sent else None),
-        entry=metrics.get("entry"),
-        attempts=attempts,
+        model=measured.model or (sent[-1].model if sent else None),
+        entry=measured.entry,
+        attempts=measured.attempts,
         errors=tuple(
             Failure(**error.model_dump(exclude={"type", "attempt"})) for error in reply.errors
         ),
-        metrics=metrics,
+        metrics=measured.model_dump(mode="json", exclude={"type", "timestamp", "reply_id"}),
     )

@@ -1,41 +1,69 @@
-"""Entries of a time line as the database holds them: JSON of a bounded size."""
+"""Entries of a time line as the database holds them.
 
-from typing import Final
+Each request to a model repeats the whole conversation, so its messages are stored once per
+session, under their digests, and an entry names them.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from schemas.session_history import MessageEntry, SentRequest, TimelineEntry, TurnEntry
+from schemas.session_history import MessageEntry, TimelineEntry, TurnEntry
 
-MAX_CHARACTERS: Final = 512_000
-"""Longest entry; beyond it the messages of the oldest requests are left out."""
-_ENTRY: TypeAdapter[TurnEntry | MessageEntry] = TypeAdapter(TimelineEntry)
+MAX_MESSAGES: Final = 4_000
+"""Messages that an entry names, over all requests; those of the oldest beyond are left out."""
+Entry = TurnEntry | MessageEntry
+Bodies = dict[str, str]
+"""Messages as JSON by their digests."""
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(TimelineEntry)
 
 
-def size_of(entry: TurnEntry | MessageEntry) -> int:
-    """Return about how long an entry will be, without writing it."""
+def size_of(entry: Entry) -> int:
+    """Return about how many characters an entry holds, without writing it."""
     if isinstance(entry, MessageEntry):
         return len(entry.content)
-    return len(entry.user) + len(entry.reply) + sum(_size(request) for request in entry.sent)
+    messages = (message for request in entry.sent for message in request.messages)
+    return len(entry.user) + len(entry.reply) + sum(_size(message) for message in messages)
 
 
-def to_document(entry: TurnEntry | MessageEntry) -> str:
-    """Write an entry as JSON of at most 512,000 characters or so."""
-    document = entry.model_dump_json()
-    while len(document) > MAX_CHARACTERS and isinstance(entry, TurnEntry):
-        whole = [n for n, request in enumerate(entry.sent) if not request.omitted]
-        if not whole:
-            break
-        sent = list(entry.sent)
-        sent[whole[0]] = sent[whole[0]].model_copy(update={"messages": (), "omitted": True})
-        entry = entry.model_copy(update={"sent": tuple(sent)})
-        document = entry.model_dump_json()
-    return document
+def to_document(entry: Entry) -> tuple[str, Bodies]:
+    """Return an entry as JSON, and the messages that it names."""
+    document: dict[str, Any] = entry.model_dump(mode="json")
+    bodies: Bodies = {}
+    room = MAX_MESSAGES
+    for request in reversed(document.get("sent", [])):
+        room -= len(request["messages"])
+        if room < 0:
+            request.update(messages=[], omitted=True)
+        request["messages"] = [_keep(message, bodies) for message in request["messages"]]
+    return json.dumps(document, ensure_ascii=False), bodies
 
 
-def read_document(document: str) -> TurnEntry | MessageEntry:
-    """Read an entry; raises ValueError where another release wrote one that this cannot read."""
-    return _ENTRY.validate_json(document)
+def digests_of(documents: Iterable[str]) -> set[str]:
+    """Return the digests of all messages that these entries name."""
+    sent = (request for document in documents for request in json.loads(document).get("sent", []))
+    return {digest for request in sent for digest in request["messages"]}
 
 
-def _size(request: SentRequest) -> int:
-    return sum(len(str(message.get("content") or "")) for message in request.messages)
+def read_document(document: str, bodies: Mapping[str, str]) -> Entry:
+    """Read an entry; a message that is not among the bodies is empty."""
+    held: dict[str, Any] = json.loads(document)
+    for request in held.get("sent", []):
+        request["messages"] = [
+            json.loads(bodies.get(digest, "{}")) for digest in request["messages"]
+        ]
+    return _ENTRY.validate_python(held)
+
+
+def _keep(message: dict[str, Any], bodies: Bodies) -> str:
+    body = json.dumps(message, ensure_ascii=False)
+    digest = hashlib.sha256(body.encode()).hexdigest()[:16]
+    bodies[digest] = body
+    return digest
+
+
+def _size(message: Mapping[str, Any]) -> int:
+    return len(str(message.get("content") or ""))

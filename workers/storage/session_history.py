@@ -6,14 +6,15 @@ from typing import Final
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
-from schemas.session_history import MessageEntry, SessionSummary, TurnEntry
+from schemas.session_history import SessionSummary
 from workers.storage.database import reading, writing
 from workers.storage.history import History
-from workers.storage.session_documents import read_document
+from workers.storage.session_documents import Entry, digests_of, read_document
 from workers.storage.session_recorder import SessionRecorder
 from workers.storage.session_rows import (
     Position,
     StoredSession,
+    bodies_of,
     find_session,
     page_of_entries,
     page_of_sessions,
@@ -24,8 +25,6 @@ from workers.storage.session_rows import (
 FLUSH_S: Final = 1.0
 """How long a reader waits for what this process has not written yet."""
 AT_ONCE: Final = 100
-
-Entry = TurnEntry | MessageEntry
 
 
 class SessionHistory:
@@ -79,7 +78,9 @@ class SessionHistory:
             if session is None:
                 return None
             rows = page_of_entries(connection, session_id, limit, after)
-        return session, [(position, read_document(document)) for position, document in rows]
+            digests = digests_of(document for _, document in rows)
+            bodies = bodies_of(connection, session_id, sorted(digests))
+        return session, [(position, read_document(document, bodies)) for position, document in rows]
 
     def _remove(self, account: str, session_id: str) -> bool | None:
         self._recorder.flush(FLUSH_S)

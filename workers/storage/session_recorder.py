@@ -19,10 +19,10 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
-from schemas.session_history import MessageEntry, Reason, TurnEntry
+from schemas.session_history import Reason
 from workers.errors import StorageUnavailableError
 from workers.storage.database import writing
-from workers.storage.session_documents import size_of, to_document
+from workers.storage.session_documents import Entry, size_of, to_document
 from workers.storage.session_rows import (
     end_lost,
     end_session,
@@ -64,7 +64,7 @@ class _Started:
 @dataclass(frozen=True)
 class _Added:
     session_id: str
-    entry: TurnEntry | MessageEntry
+    entry: Entry
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ class SessionRecorder:
         self._changed = threading.Condition()
         self._waiting: deque[tuple[_Change, int]] = deque()
         self._characters = 0
-        self._live: dict[str, None] = {}
+        self._live: dict[str, set[str]] = {}
+        """The sessions that are written as active, and the messages written for each."""
         self._taken = 0
         self._done = 0
         self._lost = 0
@@ -117,7 +118,7 @@ class SessionRecorder:
         """Take in that a session has begun."""
         self._take(_Started(session_id, account, agent_id, datetime.now(UTC)), 0)
 
-    def added(self, session_id: str, entry: TurnEntry | MessageEntry) -> None:
+    def added(self, session_id: str, entry: Entry) -> None:
         """Take in an entry of its time line."""
         self._take(_Added(session_id, entry), size_of(entry))
 
@@ -203,9 +204,26 @@ class SessionRecorder:
         return True
 
     def _write(self, batch: list[_Change]) -> None:
+        written = []
         with writing(self._engine) as connection:
             for change in batch:
-                _apply(connection, change)
+                match change:
+                    case _Started(session_id, account, agent_id, at):
+                        put_session(connection, session_id, account, agent_id, at)
+                    case _Added(session_id, entry):
+                        written.append((session_id, self._put(connection, session_id, entry)))
+                    case _Ended(session_id, reason, at):
+                        end_session(connection, session_id, reason, at)
+        for session_id, digests in written:
+            self._live.get(session_id, set()).update(digests)
+
+    def _put(self, connection: Connection, session_id: str, entry: Entry) -> set[str]:
+        """Write an entry; return the digests of the messages that were written with it."""
+        document, bodies = to_document(entry)
+        known = self._live.get(session_id, set())
+        new = {digest: body for digest, body in bodies.items() if digest not in known}
+        put_entry(connection, session_id, entry.id, entry.at, document, bodies=new)
+        return set(new)
 
     def _forget(self, batch: list[_Change]) -> None:
         with self._changed:
@@ -213,7 +231,7 @@ class SessionRecorder:
                 change, size = self._waiting.popleft()
                 self._characters -= size
                 if isinstance(change, _Started):
-                    self._live[change.session_id] = None
+                    self._live[change.session_id] = set()
                 elif isinstance(change, _Ended):
                     self._live.pop(change.session_id, None)
             self._done += len(batch)
@@ -237,14 +255,3 @@ class SessionRecorder:
     def _sweep(self, connection: Connection, now: datetime) -> bool:
         removed = remove_old(connection, now - timedelta(days=self._days), AT_ONCE)
         return len(removed) == AT_ONCE
-
-
-def _apply(connection: Connection, change: _Change) -> None:
-    match change:
-        case _Started():
-            put_session(connection, change.session_id, change.account, change.agent_id, change.at)
-        case _Added():
-            entry = change.entry
-            put_entry(connection, change.session_id, entry.id, entry.at, to_document(entry))
-        case _Ended():
-            end_session(connection, change.session_id, change.reason, change.at)

@@ -4,9 +4,10 @@ Each function works inside a transaction of its caller. The gateway that holds a
 it, in order, and perhaps twice: a commit whose outcome is unknown is tried again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from sqlalchemy import (
@@ -15,8 +16,6 @@ from sqlalchemy import (
     Select,
     bindparam,
     delete,
-    exists,
-    literal,
     select,
     tuple_,
     update,
@@ -24,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from schemas.session_history import Reason
-from workers.storage.session_tables import session_entries, sessions
+from workers.storage.session_tables import session_entries, session_messages, sessions
 from workers.storage.tables import from_microseconds, to_microseconds
 
 Position = tuple[int, str]
@@ -64,16 +63,31 @@ def put_session(
 
 
 def put_entry(
-    connection: Connection, session_id: str, entry_id: str, at: datetime, document: str
+    connection: Connection,
+    session_id: str,
+    entry_id: str,
+    at: datetime,
+    document: str,
+    *,
+    bodies: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Store an entry of the time line, unless the session was removed meanwhile."""
-    row = select(
-        literal(entry_id), literal(session_id), literal(to_microseconds(at)), literal(document)
-    ).where(exists().where(sessions.c.id == session_id))
-    statement = _insert(connection, session_entries).from_select(
-        ["id", "session_id", "at", "document"], row
+    """Store an entry of the time line and messages it names, unless the session was removed."""
+    held = (
+        select(sessions.c.id)
+        .where(sessions.c.id == session_id)
+        .with_for_update(read=True, key_share=True)
     )
+    if connection.execute(held).one_or_none() is None:
+        return
+    values = {"id": entry_id, "session_id": session_id, "at": to_microseconds(at)}
+    statement = _insert(connection, session_entries).values(**values, document=document)
     connection.execute(statement.on_conflict_do_nothing())
+    if bodies:
+        rows = [
+            {"session_id": session_id, "digest": digest, "body": body}
+            for digest, body in sorted(bodies.items())
+        ]
+        connection.execute(_insert(connection, session_messages).on_conflict_do_nothing(), rows)
 
 
 def end_session(connection: Connection, session_id: str, reason: Reason, now: datetime) -> None:
@@ -166,6 +180,18 @@ def page_of_entries(
         query = query.where(tuple_(columns.at, columns.id) > after)
     query = query.order_by(columns.at, columns.id).limit(limit)
     return [((at, entry_id), document) for at, entry_id, document in connection.execute(query)]
+
+
+def bodies_of(connection: Connection, session_id: str, digests: Sequence[str]) -> dict[str, str]:
+    """Return the messages of a session that have these digests."""
+    columns = session_messages.c
+    found: dict[str, str] = {}
+    for start in range(0, len(digests), AT_ONCE):
+        query = select(columns.digest, columns.body).where(
+            columns.session_id == session_id, columns.digest.in_(digests[start : start + AT_ONCE])
+        )
+        found |= {row.digest: row.body for row in connection.execute(query)}
+    return found
 
 
 def position_of(session: StoredSession) -> Position:

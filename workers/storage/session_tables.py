@@ -30,3 +30,13 @@ session_entries: Final = Table(
     Column("document", Text, nullable=False),
     Index("session_entries_in_order", "session_id", "at", "id"),
 )
+
+session_messages: Final = Table(
+    "session_messages",
+    metadata,
+    Column(
+        "session_id", String(64), ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("digest", String(16), primary_key=True),
+    Column("body", Text, nullable=False),
+)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from schemas.chat import Answered, ChatEvent, ChatRequest, Content, Finished, to_wire
-from schemas.turn import Asked, ReplyAudio, Transcript, TurnError
+from schemas.turn import Asked, Measured, ReplyAudio, Transcript, TurnError
 from workers.errors import ModelError, TranscriptionError
 from workers.turns.filler import Aside, Filler
 from workers.turns.groups import first_error
@@ -171,8 +171,16 @@ class _Voice:
     async def say(self, text: str) -> None:
         """Say one sentence of the reply, unless it was heard already."""
         self._timeline.mark_first("first_sentence")
-        self._begun = True
+        if not self._begun:
+            self._begun = True
+            await self._measure()
         await self._say(text)
+
+    async def _measure(self) -> None:
+        """Tell who answers, in case the reply is cut short."""
+        metrics = self._timeline.metrics()
+        if metrics.model is not None:
+            await self._held.put(Measured(attempt=self._turn.attempt, metrics=metrics))
 
     async def _say(self, text: str) -> None:
         place = self._placement.place(text)

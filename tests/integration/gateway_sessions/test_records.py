@@ -60,7 +60,9 @@ async def test_the_time_line_has_every_turn_with_what_was_sent_and_heard(
     assert (turn.status, turn.interrupted, turn.attempts) == ("completed", False, 1)
     assert turn.sent == sent()
     assert turn.model == "scripted"
-    assert turn.metrics == metrics.model_dump(exclude={"type", "timestamp", "reply_id"})
+    assert turn.metrics == metrics.model_dump(
+        mode="json", exclude={"type", "timestamp", "reply_id"}
+    )
     assert isinstance(added, MessageEntry)
     assert (added.role, added.content) == ("user", "I look at page 3.")
     assert isinstance(reply, TurnEntry)
@@ -86,7 +88,8 @@ async def test_a_reply_that_was_cut_short_is_kept_as_far_as_it_was_heard(
     assert turn.reply == client.of(AgentTranscript)[0].text
     assert 0 < len(turn.reply) < len(LONG.sentences[0]) / 2
     assert turn.sent == sent()
-    assert turn.model == "scripted"
+    assert (turn.model, turn.entry, turn.attempts) == ("scripted", 1, 2)
+    assert turn.metrics["queue_ms"] == 1.0
 
 
 async def test_a_failure_is_kept_and_so_is_each_attempt(gateway: Gateway, redis: Redis) -> None:

@@ -51,7 +51,8 @@ def add(engine: Engine, second: int = 0, *, entries: int = 0, account: str = ACC
         put_session(connection, session_id, account, "agent_" + "0" * 32, began)
         for number in range(entries):
             entry = message(number) if number % 2 else turn(number)
-            put_entry(connection, session_id, entry.id, entry.at, to_document(entry))
+            document, bodies = to_document(entry)
+            put_entry(connection, session_id, entry.id, entry.at, document, bodies=bodies)
         end_session(connection, session_id, "client", began + timedelta(seconds=90))
     return session_id
 

@@ -13,6 +13,7 @@ from schemas.turn import (
     End,
     Heartbeat,
     Instruct,
+    Measured,
     Pause,
     ReplyAudio,
     ReplyText,
@@ -54,7 +55,7 @@ async def test_what_a_person_said_is_answered(gateway: Gateway, name: str, words
     assert 1.0 < heard.audio.size / 16_000 < 5.0
     assert np.abs(heard.audio).max() > 3_000
     kinds = [type(e) for _, e in heard.entries if not isinstance(e, Heartbeat | Transcript)]
-    assert kinds[:4] == [Started, Asked, ReplyText, ReplyAudio]
+    assert kinds[:5] == [Started, Asked, Measured, ReplyText, ReplyAudio]
     metrics = heard.done.metrics
     assert metrics.endpoint_to_audio_ms is not None
     assert metrics.endpoint_to_audio_ms < 100

@@ -9,6 +9,7 @@ from schemas.turn import (
     Cancel,
     Done,
     Heartbeat,
+    Measured,
     Pause,
     ReplyAudio,
     ReplyText,
@@ -37,8 +38,7 @@ async def test_an_utterance_becomes_a_spoken_reply_in_the_agreed_order() -> None
     kinds = [type(entry) for entry in stage.reply.entries]
     assert kinds[0] is Started
     assert kinds[1] is Transcript
-    assert kinds[2] is Asked
-    assert kinds[3] is ReplyText
+    assert kinds[2:5] == [Asked, Measured, ReplyText]
     assert kinds[-1] is Done
     assert stage.of(Transcript) == [Transcript(attempt=1, text="hello", final=True)]
     assert stage.texts == ["Hi.", "How are you?"]

@@ -1,4 +1,4 @@
-"""Sessions and what was said in them."""
+"""Sessions, what was said in them, and what was sent to their models."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    """Create both tables; the entries of a session go when it does."""
+    """Create the tables; the entries and messages of a session go when it does."""
     op.create_table(
         "sessions",
         sa.Column("id", sa.String(64), primary_key=True),
@@ -35,3 +35,14 @@ def upgrade() -> None:
         sa.Column("document", sa.Text, nullable=False),
     )
     op.create_index("session_entries_in_order", "session_entries", ["session_id", "at", "id"])
+    op.create_table(
+        "session_messages",
+        sa.Column(
+            "session_id",
+            sa.String(64),
+            sa.ForeignKey("sessions.id", ondelete="CASCADE"),
+            primary_key=True,
+        ),
+        sa.Column("digest", sa.String(16), primary_key=True),
+        sa.Column("body", sa.Text, nullable=False),
+    )
