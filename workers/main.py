@@ -21,6 +21,7 @@ from workers.commands.keys import keys
 from workers.commands.llm_stub import HELP as LLM_STUB
 from workers.commands.llm_stub import llm_stub
 from workers.commands.secrets import secrets
+from workers.commands.webhooks import webhooks
 from workers.settings import Settings
 
 Part = Literal["gateway", "llm-gateway", "turns", "config"]
@@ -37,6 +38,7 @@ app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.add_typer(events, name="events")
 app.add_typer(secrets, name="secrets")
+app.add_typer(webhooks, name="webhooks")
 app.command("llm-stub", help=LLM_STUB)(llm_stub)
 
 

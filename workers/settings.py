@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         description="where HTTP tools may be besides https on the public internet, written like"
         " EDGEWISE_LLM_ALLOW",
     )
+    webhook_allow: str = Field(
+        default="",
+        description="where webhooks may go besides https on the public internet, written like"
+        " EDGEWISE_LLM_ALLOW",
+    )
     llm_connect_s: float = Field(default=1.0, gt=0, description="deadline to connect")
     llm_first_token_s: float = Field(
         default=8.0, gt=0, description="deadline to the first content token"

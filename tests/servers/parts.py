@@ -73,6 +73,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "EDGEWISE_API_KEY": KEY,
         "EDGEWISE_LLM_ALLOW": settings.llm_allow,
         "EDGEWISE_LLM_FALLBACKS": str(settings.llm_fallbacks),
+        "EDGEWISE_WEBHOOK_ALLOW": settings.webhook_allow,
         "EDGEWISE_LLM_PROBE_EVERY_S": str(settings.llm_probe_every_s),
     }
     return clean_environment(**more)

@@ -42,6 +42,7 @@ from workers.storage.agent_rows import (
 from workers.storage.batches import Effect, count_rows, note_errors
 from workers.storage.config_events import refuse_settled, settle_held
 from workers.storage.tombstones import find_tombstones, put_tombstone
+from workers.storage.webhook_outbox import Told, announce_results
 
 
 class Outcome(NamedTuple):
@@ -75,13 +76,19 @@ def settle_group(
 ) -> list[Outcome]:
     """Apply or refuse those of these events whose lease is held, in this order; count their rows.
 
-    The others are left out of what is returned. Any exception undoes all of it.
+    The others are left out of what is returned. Webhooks that tell of it are written down, too.
+    Any exception undoes all of it.
     """
     mine = settle_held(connection, [event.id for event in events], owner, now)
     settling = _Settling(connection, vault, [event for event in events if event.id in mine], now)
     outcomes = [settling.settle(event) for event in settling.events]
     settling.write()
+    announce_results(connection, [_told(outcome.result) for outcome in outcomes], now)
     return outcomes
+
+
+def _told(result: ConfigResult) -> Told:
+    return Told(result.event_id, result.status, result.message, result.code, result.param)
 
 
 class _Settling:

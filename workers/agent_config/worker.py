@@ -34,6 +34,7 @@ from workers.storage.database import open_engine, writing
 from workers.storage.presence import announce
 from workers.storage.redis_client import connect_blocking
 from workers.storage.upgrade import upgrade_engine
+from workers.webhooks.deliver import delivering
 
 SLOTS: Final = 4
 """Events at once: SQLite has one writer anyway, PostgreSQL scales by more workers."""
@@ -66,6 +67,7 @@ def run_worker(settings: Settings) -> None:
         stack.enter_context(_announced(settings))
         stack.enter_context(reconciling(engine, app))
         stack.enter_context(sweeping(engine, settings.config_retention_days))
+        stack.enter_context(delivering(engine, settings))
         stack.enter_context(probing(ProbeWork(engine, vault.keys.find, settings)))
         _consume(app)
 

@@ -18,6 +18,7 @@ from workers.gateway import (
     llm_health,
     sealing_key,
     tokens,
+    webhook_endpoints,
     webhook_sources,
     webhooks,
 )
@@ -83,6 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(session_history_router)
     app.include_router(sessions_router)
     app.include_router(webhook_sources.router)
+    app.include_router(webhook_endpoints.router)
     app.include_router(webhooks.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # as FastAPI documents it
     add_error_handlers(app)

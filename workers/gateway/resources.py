@@ -14,11 +14,12 @@ from sqlalchemy import Engine
 from workers.celery_app import make_celery
 from workers.errors import StorageUnavailableError
 from workers.gateway.agent_changes import AgentChanges
+from workers.gateway.endpoint_keeper import EndpointKeeper
 from workers.gateway.sealer import Sealer
 from workers.gateway.source_keeper import SourceKeeper
 from workers.gateway.tool_sealer import ToolSealer
 from workers.gateway.webhook_inbox import WebhookInbox
-from workers.providers.base_url_allow import tools_allow, users_allow
+from workers.providers.base_url_allow import tools_allow, users_allow, webhooks_allow
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.secrets.key_files import keys_folder
 from workers.secrets.secret_box import SecretBox
@@ -53,6 +54,7 @@ class Resources:
     changes: AgentChanges
     sources: SourceKeeper
     inbox: WebhookInbox
+    endpoints: EndpointKeeper
 
 
 @contextlib.asynccontextmanager
@@ -87,6 +89,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             changes=changes,
             sources=SourceKeeper(engine, box),
             inbox=inbox,
+            endpoints=EndpointKeeper(engine, box, BaseUrlPolicy(webhooks_allow(settings))),
         )
 
 

@@ -60,6 +60,11 @@ def tools_allow(settings: Settings) -> Allow:
     return parse_allow(settings.tools_allow, "EDGEWISE_TOOLS_ALLOW")
 
 
+def webhooks_allow(settings: Settings) -> Allow:
+    """Return what holds for the URLs that webhooks are sent to."""
+    return parse_allow(settings.webhook_allow, "EDGEWISE_WEBHOOK_ALLOW")
+
+
 def operators_allow(settings: Settings) -> Allow:
     """Return what holds for the operator's own endpoints: named in a setting, hence allowed.
 

@@ -15,6 +15,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from workers.storage.batch_tables import batches
 from workers.storage.tables import config_events, to_microseconds
+from workers.storage.webhook_outbox import Told, announce_results
 
 ATTEMPTS: Final = 3
 """How often an event is tried before it is dead."""
@@ -116,6 +117,7 @@ def bury_spent(connection: Connection, event_id: str, now: datetime) -> str | No
     }
     if connection.execute(bury.values(**values)).rowcount != 1:
         return None
+    announce_results(connection, [Told(event_id, "dead")], now)
     return connection.execute(select(_columns.message).where(_columns.id == event_id)).scalar()
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from schemas.session_history import Reason
 from workers.storage.session_tables import session_entries, session_messages, sessions
 from workers.storage.tables import from_microseconds, to_microseconds
+from workers.storage.webhook_outbox import announce_session
 
 Position = tuple[int, str]
 """Where a page ends: a moment in microseconds since the epoch, and an id."""
@@ -91,13 +92,19 @@ def put_entry(
 
 
 def end_session(connection: Connection, session_id: str, reason: Reason, now: datetime) -> None:
-    """Store that a session has ended."""
+    """Store that a session has ended, and tell the endpoints of its account, once."""
+    query = select(sessions).where(sessions.c.id == session_id).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return
     at = to_microseconds(now)
     connection.execute(
         update(sessions)
         .where(sessions.c.id == session_id)
         .values(status="ended", reason=reason, ended_at=at, seen_at=at)
     )
+    if row.status == "active":
+        _tell(connection, _stored(row), reason, now)
 
 
 def touch(connection: Connection, session_ids: Sequence[str], now: datetime) -> None:
@@ -112,13 +119,32 @@ def touch(connection: Connection, session_ids: Sequence[str], now: datetime) -> 
 
 
 def end_lost(connection: Connection, silent_since: datetime) -> int:
-    """End the sessions that nobody has said to be alive since; return how many."""
-    statement = (
-        update(sessions)
-        .where(sessions.c.status == "active", sessions.c.seen_at < to_microseconds(silent_since))
-        .values(status="ended", reason="lost", ended_at=sessions.c.seen_at)
+    """End the sessions that nobody has said to be alive since, tell of each, return how many."""
+    silent = (sessions.c.status == "active", sessions.c.seen_at < to_microseconds(silent_since))
+    query = select(sessions).where(*silent).limit(AT_ONCE).with_for_update(skip_locked=True)
+    lost = [_stored(row) for row in connection.execute(query)]
+    if not lost:
+        return 0
+    ended = {"status": "ended", "reason": "lost", "ended_at": sessions.c.seen_at}
+    these = sessions.c.id.in_([session.id for session in lost])
+    connection.execute(update(sessions).where(these).values(**ended))
+    for session in lost:
+        _tell(connection, session, "lost", session.seen_at)
+    return len(lost)
+
+
+def _tell(
+    connection: Connection, session: StoredSession, reason: Reason, ended_at: datetime
+) -> None:
+    announce_session(
+        connection,
+        session.account,
+        session_id=session.id,
+        agent_id=session.agent_id,
+        reason=reason,
+        started_at=session.started_at,
+        ended_at=ended_at,
     )
-    return connection.execute(statement).rowcount
 
 
 def remove_old(connection: Connection, ended_before: datetime, limit: int) -> list[str]:

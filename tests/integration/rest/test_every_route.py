@@ -33,6 +33,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
 }
 """What a route needs to get as far as the object; others are sent `{}`, or nothing by GET."""
 
+HOOK = {"url": "https://8.8.8.8/hook", "events": ["config_event.dead"]}
+"""Nothing is sent there."""
 METHODS = {"get", "put", "post", "patch", "delete"}
 
 
@@ -63,7 +65,10 @@ def owned(client: httpx.Client) -> dict[str, str]:
     assert session.status_code == 201, session.text
     source = client.put("/v1/sources/walked")
     assert source.status_code in (200, 201), source.text
+    endpoint = client.post("/v1/webhook-endpoints", json=HOOK)
+    assert endpoint.status_code == 201, endpoint.text
     return {
+        "endpoint_id": endpoint.json()["id"],
         "agent_id": agent_id,
         "session_id": session.headers["location"].rpartition("/")[2],
         "name": source.json()["name"],

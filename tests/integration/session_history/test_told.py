@@ -1,0 +1,62 @@
+"""The end of a session, told to the endpoints of its account."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine
+
+from schemas.ids import new_id
+from workers.storage.database import reading, writing
+from workers.storage.delivery_rows import Delivery, list_deliveries
+from workers.storage.endpoint_rows import StoredEndpoint, add_endpoint
+from workers.storage.session_rows import end_lost, end_session, put_session
+
+BEGAN = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
+
+
+def listening(engine: Engine) -> None:
+    endpoint = StoredEndpoint(
+        id=new_id("endpoint"),
+        account="mine",
+        url="https://hooks.example.com/",
+        events=("session.ended",),
+        created_at=BEGAN,
+    )
+    with writing(engine) as connection:
+        add_endpoint(connection, endpoint)
+
+
+def begin(engine: Engine, account: str = "mine") -> str:
+    session_id = new_id("session")
+    with writing(engine) as connection:
+        put_session(connection, session_id, account, new_id("agent"), BEGAN)
+    return session_id
+
+
+def told(engine: Engine) -> list[Delivery]:
+    with reading(engine) as connection:
+        return list_deliveries(connection, limit=10)
+
+
+def test_an_end_is_told_once_although_it_is_written_twice(engine: Engine) -> None:
+    listening(engine)
+    session_id, other = begin(engine), begin(engine, "other")
+    for each in (session_id, session_id, other):
+        with writing(engine) as connection:
+            end_session(connection, each, "client", BEGAN + timedelta(seconds=61.5))
+    (message,) = told(engine)
+    data = json.loads(message.body)["data"]
+    assert data["session_id"] == session_id
+    assert (data["reason"], data["duration_seconds"]) == ("client", 61.5)
+    assert data["started_at"] == "2026-11-22T20:00:00Z"
+
+
+def test_a_session_that_was_lost_with_its_gateway_is_told_of(engine: Engine) -> None:
+    listening(engine)
+    session_id = begin(engine)
+    for _ in range(2):
+        with writing(engine) as connection:
+            end_lost(connection, BEGAN + timedelta(seconds=1))
+    (message,) = told(engine)
+    data = json.loads(message.body)["data"]
+    assert (data["session_id"], data["reason"]) == (session_id, "lost")
