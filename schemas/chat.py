@@ -31,6 +31,16 @@ class Message:
 
 
 @dataclass(frozen=True)
+class ToolRound:
+    """What the model wrote before it called tools, and the calls, at least one."""
+
+    text: str
+    calls: tuple[ToolCall, ...]
+    results: tuple[str | None, ...] = ()
+    """What the model is told, call by call; None, or too few, where a call has no result (yet)."""
+
+
+@dataclass(frozen=True)
 class ToolOffer:
     """A tool that the model may call; `parameters` is a JSON Schema."""
 

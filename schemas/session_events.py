@@ -58,13 +58,31 @@ class ConversationMessage(Closed):
     content: str = Field(max_length=MAX_TEXT, pattern=r"\S")
 
 
+class ToolResultEvent(Closed):
+    """What a tool that the client ran has answered."""
+
+    type: Literal["tool.result"] = "tool.result"
+    call_id: str = Field(max_length=64)
+    result: str
+    """JSON, or any other text: the model reads it as it is."""
+    is_error: bool = False
+
+
 class SessionEnd(Closed):
     """The client is done."""
 
     type: Literal["session.end"] = "session.end"
 
 
-ClientEvent = GateOpened | GateClosed | ReplyCancel | ReplyCreate | ConversationMessage | SessionEnd
+ClientEvent = (
+    GateOpened
+    | GateClosed
+    | ReplyCancel
+    | ReplyCreate
+    | ConversationMessage
+    | ToolResultEvent
+    | SessionEnd
+)
 _CLIENT: TypeAdapter[ClientEvent] = TypeAdapter(Annotated[ClientEvent, Field(discriminator="type")])
 
 
@@ -159,6 +177,15 @@ class AgentTranscript(ServerEvent):
     interrupted: bool
 
 
+class ToolCall(ServerEvent):
+    """The client is to run a tool and to answer with `tool.result`."""
+
+    type: Literal["tool.call"] = "tool.call"
+    call_id: str
+    name: str
+    arguments: dict[str, Any]
+
+
 class ReplyDone(ServerEvent):
     """The reply is over: its last packet was sent, or it was stopped."""
 
@@ -211,6 +238,7 @@ AnyServerEvent = (
     | ReplyStarted
     | AgentTranscriptDelta
     | AgentTranscript
+    | ToolCall
     | ReplyDone
     | ReplyError
     | ReplyMetrics

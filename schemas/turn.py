@@ -92,7 +92,16 @@ class Instruct(Closed):
     instructions: str | None = None
 
 
-TurnInput = UserAudio | Pause | Resume | End | Cancel | Instruct
+class ToolResult(Closed):
+    """What a tool that the client runs has answered; comes after `end`."""
+
+    type: Literal["tool_result"] = "tool_result"
+    call_id: str
+    result: str
+    is_error: bool
+
+
+TurnInput = UserAudio | Pause | Resume | End | Cancel | Instruct | ToolResult
 
 
 class TurnMetrics(Closed):
@@ -178,6 +187,18 @@ class ReplyAudio(Closed):
     packets: tuple[bytes, ...]
 
 
+class ToolAsked(Closed):
+    """The client is to run a tool; a further attempt says so again, under the same id."""
+
+    type: Literal["tool"] = "tool"
+    attempt: int
+    call_id: str
+    name: str
+    arguments: dict[str, Any]
+    timeout_s: float
+    """After this long without a result nobody waits for it."""
+
+
 class Heartbeat(Closed):
     """The worker is alive and at work on the turn."""
 
@@ -207,7 +228,16 @@ class Done(Closed):
 
 
 TurnReply = (
-    Started | Transcript | Asked | Measured | ReplyText | ReplyAudio | Heartbeat | TurnError | Done
+    Started
+    | Transcript
+    | Asked
+    | Measured
+    | ReplyText
+    | ReplyAudio
+    | ToolAsked
+    | Heartbeat
+    | TurnError
+    | Done
 )
 
 _Entry = TypeVar("_Entry")

@@ -8,6 +8,7 @@ EdgewiseError
 ├── BlockedAddressError     a model endpoint is not on the public internet, nor allowed
 ├── UnresolvedHostError     a model endpoint's name has no address
 ├── InvalidToolError        a tool's schema cannot be used
+├── ToolError               a call of a tool failed; `answer` is what it said, if anything
 ├── KeysUnavailableError    keys for secrets are lost, wrong or open to others
 ├── CredentialsUnavailableError    a stored or sealed secret cannot be opened
 ├── TranscriptionError      the speech-to-text engine failed
@@ -90,6 +91,16 @@ class InvalidToolError(EdgewiseError):
     """A tool's schema cannot be used; the message says why."""
 
     code: ClassVar[str] = "invalid_value"
+
+
+class ToolError(EdgewiseError):
+    """A call of a tool failed; message and answer are fit for the model."""
+
+    code: ClassVar[str] = "tool_failed"
+
+    def __init__(self, message: str, answer: str = "") -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class KeysUnavailableError(EdgewiseError):

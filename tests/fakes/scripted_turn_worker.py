@@ -31,6 +31,8 @@ from schemas.turn import (
     Resume,
     Spoken,
     Started,
+    ToolAsked,
+    ToolResult,
     Transcript,
     TurnError,
     TurnInput,
@@ -70,6 +72,8 @@ class Script:
     metrics: TurnMetrics = field(
         default_factory=lambda: TurnMetrics(queue_ms=1.0, model="scripted")
     )
+    tools: tuple[ToolAsked, ...] = ()
+    """What the client is asked for before the reply; a result, or its time running out, ends it."""
 
 
 def asked(attempt: int) -> Asked:
@@ -87,6 +91,7 @@ class ScriptedTurnWorker:
         self._history = History(redis)
         self._script = script
         self.tasks: list[TurnTask] = []
+        self.results: list[ToolResult] = []
         self.inputs: dict[str, list[TurnInput]] = {}
         self.histories: dict[str, tuple[Entry, ...]] = {}
         self.spoken: dict[str, tuple[Spoken, ...]] = {}
@@ -182,12 +187,25 @@ class _Attempt:
         if self._script.error is not None:
             await self._say(self._script.error.model_copy(update={"attempt": self._task.attempt}))
         await asyncio.sleep(self._script.hold_back_s)
+        await self._call_tools()
         return await self._speak()
 
     async def _take_instructions(self) -> None:
         async for entry in self._streams.read_input(self._task.turn_id, wait_ms=1_000):
             if isinstance(entry, Instruct):
                 self._worker.instructions.append(entry.instructions)
+                return
+
+    async def _call_tools(self) -> None:
+        if not self._script.tools:
+            return
+        await self._say(*self._script.tools)
+        waiting = {asked.call_id for asked in self._script.tools if asked.timeout_s >= 1}
+        async for entry in self._streams.read_input(self._task.turn_id, wait_ms=1_000):
+            if isinstance(entry, ToolResult):
+                self._worker.results.append(entry)
+                waiting.discard(entry.call_id)
+            if not waiting or isinstance(entry, Cancel):
                 return
 
     async def _listen(self) -> Literal["end", "cancelled", "died"]:

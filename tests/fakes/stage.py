@@ -32,6 +32,7 @@ from workers.turns.ports import Pace, Ports, Turn
 from workers.turns.prompt import PromptRule
 from workers.turns.run_turn import run_turn
 from workers.turns.timeline import Timeline
+from workers.turns.tool_rounds import NoTools, Toolbox
 
 SPEECH = UserAudio(packets=tuple(OpusEncoder().encode(np.zeros(3_200, np.int16))))
 UNREACHED = ModelError("disconnected", "scripted", retryable=True)
@@ -54,6 +55,7 @@ class Stage:
     lines: Lines = field(default_factory=Lines)
     is_asked_for: bool = False
     prompt_rule: PromptRule = field(default_factory=PromptRule)
+    tools: Toolbox = field(default_factory=NoTools)
 
     async def run(self) -> str:
         kind = "reply" if self.is_asked_for else "utterance"
@@ -69,7 +71,7 @@ class Stage:
             spoken=self.spoken,
             lines=self.lines,
         )
-        ports = Ports(self.stt, self.chat, self.tts, self.conversation, self.reply)
+        ports = Ports(self.stt, self.chat, self.tts, self.conversation, self.reply, self.tools)
         timeline = Timeline(time.monotonic, 1.0, "fake")
         async with asyncio.timeout(10):
             return await run_turn(turn, self.utterance, ports, timeline, self.pace)

@@ -12,6 +12,7 @@ from schemas.audio import PACKET_MS
 from schemas.session_events import SessionError, SpeechStarted, SpeechStopped
 from schemas.turn import End, Pause, Resume
 from workers.gateway.additions import Additions
+from workers.gateway.client_calls import ClientCalls
 from workers.gateway.endpointing import Endpoint, EndpointRule
 from workers.gateway.playout import Playout
 from workers.gateway.reply import Emit
@@ -45,6 +46,7 @@ class Conversation:
         playout: Playout,
         emit: Emit,
         record: Record,
+        calls: ClientCalls,
     ) -> None:
         self._session_id = session_id
         self._agent = agent
@@ -55,6 +57,7 @@ class Conversation:
         self._playout = playout
         self._emit = emit
         self._record = record
+        self._calls = calls
         self._early: deque[tuple[float, bytes]] = deque(maxlen=EARLY)
         self._listening: Turn | None = None
         self._endpoint: Endpoint | None = None
@@ -159,6 +162,7 @@ class Conversation:
             history=self._history,
             playout=self._playout,
             emit=self._emit,
+            calls=self._calls,
             after=self._after,
             instructions=instructions,
             record=self._record,

@@ -23,9 +23,11 @@ from schemas.session_events import (
     SessionEnded,
     SessionError,
     SessionReady,
+    ToolResultEvent,
 )
 from schemas.session_history import Reason
 from workers.gateway.channel import EventChannel
+from workers.gateway.client_calls import ClientCalls
 from workers.gateway.conversation import Conversation
 from workers.gateway.endpointing import EndpointRule
 from workers.gateway.liveness import CONNECT_S, DEVICE, STRANGER, Life, Liveness
@@ -65,6 +67,7 @@ class Session:
         self._peer = Peer(self, needs.settings.ice_servers)
         self._playout = Playout(self._peer.send)
         self._channel = EventChannel(self._on_event)
+        self._calls = ClientCalls(self._channel.send, lambda: self._channel.is_open)
         self._conversation = Conversation(
             session_id=self.session_id,
             agent=agent,
@@ -75,6 +78,7 @@ class Session:
             playout=self._playout,
             emit=self._channel.send,
             record=partial(needs.recorder.added, self.session_id),
+            calls=self._calls,
         )
         self._speech = SpeechInput(
             threshold=agent.input.turn_detection.vad_threshold,
@@ -222,6 +226,8 @@ class Session:
                 self._conversation.create_reply(event.instructions)
             case ConversationMessage():
                 self._conversation.add(Added(role=event.role, content=event.content))
+            case ToolResultEvent():
+                self._calls.take(event)
             case SessionEnd():
                 self.end("client")
 

@@ -12,9 +12,10 @@ from redis.exceptions import RedisError
 
 from schemas.ids import new_id
 from schemas.session_history import MessageEntry, TurnEntry
-from schemas.turn import Cancel, Done, Instruct, TurnError, TurnTask
+from schemas.turn import Cancel, Done, Instruct, ToolAsked, TurnError, TurnTask
 from workers.errors import EdgewiseError, StorageUnavailableError
 from workers.gateway.apology import apology
+from workers.gateway.client_calls import ClientCalls
 from workers.gateway.playout import Playout
 from workers.gateway.reply import Emit, Reply
 from workers.gateway.supervisor import Supervisor
@@ -48,6 +49,7 @@ class Turn:
         history: History,
         playout: Playout,
         emit: Emit,
+        calls: ClientCalls,
         after: asyncio.Event | None = None,
         instructions: str | None = None,
         record: Record,
@@ -63,6 +65,7 @@ class Turn:
         self._history = history
         self._record = record
         self._began = datetime.now(UTC)
+        self._calls = calls
         self._after = after
         self._task = TurnTask(
             kind=kind,
@@ -159,6 +162,8 @@ class Turn:
         async with aclosing(self._supervisor.replies()) as entries:
             async for entry in entries:
                 self.reply.take(entry)
+                if isinstance(entry, ToolAsked):
+                    self._calls.ask(entry, self.utterance.result)
                 if isinstance(entry, Done):
                     return entry
         raise StorageUnavailableError("the reply stream ended without its last entry")

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 from redis.exceptions import RedisError
 
-from schemas.turn import Cancel, End, TurnInput, UserAudio
+from schemas.turn import Cancel, End, ToolResult, TurnInput, UserAudio
 from workers.storage.turn_streams import TurnStreams
 
 BATCH: Final = 3
@@ -55,6 +55,14 @@ class Utterance:
         self._waiting.append(entry)
         self.is_over = True
         self._wake.set()
+
+    def result(self, entry: ToolResult) -> bool:
+        """Take what the client's tool has answered, after `End`; False where nobody waits."""
+        if self._is_closed or len(self._waiting) >= MAX_WAITING:
+            return False
+        self._waiting.append(entry)
+        self._wake.set()
+        return True
 
     def _flush(self) -> None:
         if self._batch:

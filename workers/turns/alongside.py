@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
-from schemas.turn import Cancel, Heartbeat, Transcript, TurnInput, TurnReply
+from schemas.turn import Cancel, Heartbeat, ToolResult, Transcript, TurnInput, TurnReply
 from workers.turns.ports import ReplyWriter
 
 T = TypeVar("T")
@@ -58,11 +58,16 @@ async def caption(
 
 
 async def unless_called_off(
-    utterance: AsyncIterator[TurnInput | None], work: Coroutine[Any, Any, T]
+    utterance: AsyncIterator[TurnInput | None],
+    work: Coroutine[Any, Any, T],
+    deliver: Callable[[ToolResult], None],
 ) -> T:
-    """Return what `work` returns; stop it and raise TurnCancelledError at a `Cancel`."""
+    """Return what `work` returns; stop it and raise TurnCancelledError at a `Cancel`.
+
+    Results of the client's tools go to `deliver` meanwhile.
+    """
     working = asyncio.create_task(work, name="turn-reply")
-    watching = asyncio.create_task(_wait_for_cancel(utterance), name="turn-cancel-watch")
+    watching = asyncio.create_task(_wait_for_cancel(utterance, deliver), name="turn-cancel-watch")
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -75,7 +80,11 @@ async def unless_called_off(
         await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def _wait_for_cancel(utterance: AsyncIterator[TurnInput | None]) -> None:
+async def _wait_for_cancel(
+    utterance: AsyncIterator[TurnInput | None], deliver: Callable[[ToolResult], None]
+) -> None:
     async for entry in utterance:
+        if isinstance(entry, ToolResult):
+            deliver(entry)
         if isinstance(entry, Cancel):
             return

@@ -4,20 +4,24 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from workers.providers.base_url_allow import operators_allow, users_allow
+from workers.providers.base_url_allow import operators_allow, tools_allow, users_allow
 from workers.providers.chat import Endpoint, open_client
+from workers.providers.http_tool import open_tool_client
 from workers.settings import OFFLINE_MODEL, Settings
 from workers.storage.agents import AgentStore
 from workers.storage.breakers import BreakerRule, Breakers
 from workers.storage.database import open_engine
 from workers.storage.history import History
 from workers.storage.redis_client import connect
+from workers.storage.tool_records import ToolRecords
 from workers.storage.turn_streams import TurnStreams
 from workers.turns.entry_reader import EntryReader
 from workers.turns.models import Models, budget_of
 from workers.turns.ports import SpeechToText, TextToSpeech
 from workers.turns.prompt import PromptRule
 from workers.turns.speech_engines import open_engines
+from workers.turns.tool_headers import HeaderReader
+from workers.turns.toolbox import AgentTools
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Clients:
     models: Models
     tts: TextToSpeech
     prompt_rule: PromptRule
+    tools: AgentTools
 
 
 @contextlib.asynccontextmanager
@@ -48,6 +53,9 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
         )
         users_http = await stack.enter_async_context(
             open_client(budget, 2 * settings.turn_slots, users_allow(settings))
+        )
+        tools_http = await stack.enter_async_context(
+            open_tool_client(2 * settings.turn_slots, tools_allow(settings))
         )
         stt, tts = await open_engines(settings, stack)
         yield Clients(
@@ -68,6 +76,7 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
             prompt_rule=PromptRule(
                 settings.prompt_max_turns, settings.prompt_max_tokens, settings.prompt_suffix
             ),
+            tools=AgentTools(ToolRecords(redis), HeaderReader.of(engine, settings), tools_http),
         )
 
 

@@ -5,10 +5,10 @@ while the rest is still being written.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from schemas.chat import Answered, ChatEvent, ChatRequest, Content, Finished, to_wire
+from schemas.chat import ChatRequest, to_wire
 from schemas.turn import Asked, Measured, ReplyAudio, Transcript, TurnError
 from workers.errors import ModelError, TranscriptionError
 from workers.turns.filler import Aside, Filler
@@ -16,19 +16,17 @@ from workers.turns.groups import first_error
 from workers.turns.lines import apology, filler, not_understood
 from workers.turns.ports import Pace, Ports, Turn
 from workers.turns.prompt import messages, system_message
-from workers.turns.repetition import Repetition
 from workers.turns.sentences import SentenceCutter
 from workers.turns.speakable import speakable
 from workers.turns.speculation import Held, Status
 from workers.turns.spoken import Placement
 from workers.turns.timeline import Timeline
+from workers.turns.tool_rounds import ToolRounds
 from workers.turns.voicing import voiced
+from workers.turns.writing import Sentences, Writing
 
 SENTENCES_AHEAD: Final = 16
 """How many sentences the model may be ahead of the voice."""
-
-Sentences = asyncio.Queue[str | Aside | ModelError | None]
-"""Sentences as the model writes them; an error or None ends the reply."""
 
 
 class Composer:
@@ -71,12 +69,12 @@ class Composer:
         if not said:
             return "ignored"
         await held.put(Transcript(attempt=self._turn.attempt, text=said, final=True))
-        return await self._speak(await self._request(said, None, held), voice)
+        return await self._speak(await self._request(said, None, held), voice, held)
 
     async def reply(self, instructions: str | None, held: Held) -> Status:
         """Speak without being spoken to; `instructions` hold for this reply."""
         voice = _Voice(self._turn, self._ports, self._timeline, held)
-        return await self._speak(await self._request(None, instructions, held), voice)
+        return await self._speak(await self._request(None, instructions, held), voice, held)
 
     async def _request(self, said: str | None, instructions: str | None, held: Held) -> ChatRequest:
         """Return what the model is asked, and put it on record."""
@@ -94,52 +92,29 @@ class Composer:
         )
         return ChatRequest(asked, turn.session_id, turn.turn_id, turn.attempt)
 
-    async def _speak(self, request: ChatRequest, voice: "_Voice") -> Status:
+    async def _speak(self, request: ChatRequest, voice: "_Voice", held: Held) -> Status:
         """Say what the model writes, each sentence as soon as it is there."""
         sentences: Sentences = asyncio.Queue(SENTENCES_AHEAD)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._write(request, sentences), name="reply-words")
+                group.create_task(self._write(request, sentences, held), name="reply-words")
                 reading = group.create_task(voice.read_out(sentences), name="reply-voice")
         except BaseExceptionGroup as errors:
             raise first_error(errors) from None
         return reading.result()
 
-    async def _write(self, request: ChatRequest, sentences: Sentences) -> None:
-        """Ask the model and cut what it writes into sentences."""
-        cutter, repetition = SentenceCutter(), Repetition()
-        self._timeline.mark("request")
+    async def _write(self, request: ChatRequest, sentences: Sentences, held: Held) -> None:
+        """Ask the model, call tools for it, and put what it writes into the queue."""
+        line = filler(self._turn.lines)
+        late = Filler(sentences.put_nowait, line, self._filler_s, self._awaited)
+        writing = Writing(self._ports.chat, sentences, late, self._timeline)
+        rounds = ToolRounds(self._ports.tools, writing, self._awaited, late, held.put)
         try:
-            async with self._ports.chat.stream(request) as events:
-                async for event in self._covered(events, sentences):
-                    match event:
-                        case Answered():
-                            self._timeline.answered(event)
-                        case Content(text):
-                            self._timeline.mark_first("first_token")
-                            for sentence in cutter.push(text):
-                                repetition.take(sentence)
-                                await sentences.put(sentence)
-                        case Finished():
-                            for sentence in cutter.flush():
-                                await sentences.put(sentence)
-                            await sentences.put(None)
+            await rounds.run(request)
+            await sentences.put(None)
         except ModelError as error:
             self._timeline.failed(error)
             await sentences.put(error)
-
-    async def _covered(
-        self, events: AsyncIterator[ChatEvent], sentences: Sentences
-    ) -> AsyncIterator[ChatEvent]:
-        """Yield the events; while the first is late, a filler is said."""
-        line = filler(self._turn.lines)
-        async with Filler(sentences.put_nowait, line, self._filler_s, self._awaited).over():
-            first = await anext(events, None)
-        if first is None:
-            return
-        yield first
-        async for event in events:
-            yield event
 
 
 class _Voice:

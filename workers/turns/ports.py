@@ -12,6 +12,7 @@ from schemas.agent import Lines
 from schemas.chat import ChatEvent, ChatRequest, Message
 from schemas.turn import Spoken, TurnReply
 from workers.turns.prompt import PromptRule
+from workers.turns.tool_rounds import NoTools, Toolbox
 
 Samples = NDArray[np.int16]
 
@@ -81,6 +82,7 @@ class Ports:
     tts: TextToSpeech
     conversation: Conversation
     reply: ReplyWriter
+    tools: Toolbox = field(default_factory=NoTools)
 
 
 @dataclass(frozen=True)

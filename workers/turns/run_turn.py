@@ -76,9 +76,12 @@ async def _speak_first(
     compose: Compose = composer.greet
     if turn.kind == "reply":
         compose = partial(composer.reply, await _instructions(utterance, pace.gateway_gone_s))
+    composer.await_reply()
     async with Speculation(compose, partial(_failed, turn)) as guess:
         guess.begin()
-        return await unless_called_off(utterance, _let_out(guess, reply, timeline))
+        return await unless_called_off(
+            utterance, _let_out(guess, reply, timeline), ports.tools.deliver
+        )
 
 
 async def _instructions(utterance: Utterance, gateway_gone_s: float) -> str | None:
@@ -114,7 +117,9 @@ async def _converse(
         if not is_done:
             raise TurnCancelledError
         composer.await_reply()
-        return await unless_called_off(utterance, _let_out(guess, reply, timeline))
+        return await unless_called_off(
+            utterance, _let_out(guess, reply, timeline), ports.tools.deliver
+        )
 
 
 async def _listen(

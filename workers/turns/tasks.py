@@ -11,17 +11,17 @@ from celery import Celery
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
-from schemas.chat import Message
 from schemas.turn import TURN_TASK, Done, Started, TurnError, TurnReply, TurnTask
 from workers.errors import StorageUnavailableError
-from workers.storage.history import Added, History
 from workers.storage.turn_streams import TurnStreams
 from workers.turns.clients import Clients
 from workers.turns.groups import first_error
 from workers.turns.loop import LoopThread
 from workers.turns.ports import Pace, Ports, Turn
 from workers.turns.run_turn import run_turn
+from workers.turns.session_conversation import SessionConversation
 from workers.turns.timeline import Timeline
+from workers.turns.toolbox import TurnToolbox
 
 INPUT_WAIT_MS: Final = 1_000
 AGENT_S: Final = 1.0
@@ -89,8 +89,9 @@ async def _take_up(task: TurnTask, clients: Clients, queue_ms: float) -> None:
         stt=clients.stt,
         chat=chat,
         tts=clients.tts,
-        conversation=SessionConversation(clients.history, task.session_id),
+        conversation=SessionConversation(clients.history, clients.tools.records, task.session_id),
         reply=reply,
+        tools=TurnToolbox(task, agent, clients.tools),
     )
     timeline = Timeline(time.monotonic, queue_ms, chat.model)
     settings = clients.settings
@@ -118,27 +119,3 @@ class StreamReply:
     async def write(self, *entries: TurnReply) -> None:
         """Append entries, in one round trip."""
         await self._streams.write_reply(self._turn_id, *entries)
-
-
-class SessionConversation:
-    """The conversation of one session, as the model is to see it."""
-
-    def __init__(self, history: History, session_id: str) -> None:
-        self._history = history
-        self._session_id = session_id
-
-    async def read(self) -> tuple[Message, ...]:
-        """Return what was heard so far and what the client added.
-
-        A greeting has no user, a turn cut short its beginning.
-        """
-        messages: list[Message] = []
-        for entry in await self._history.read(self._session_id):
-            if isinstance(entry, Added):
-                messages.append(Message(entry.role, entry.content))
-                continue
-            if entry.user:
-                messages.append(Message("user", entry.user))
-            if entry.agent:
-                messages.append(Message("assistant", entry.agent))
-        return tuple(messages)

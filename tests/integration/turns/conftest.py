@@ -24,17 +24,17 @@ from redis.asyncio import Redis
 from edge.media.opus import OpusDecoder, OpusEncoder
 from schemas.agent import Agent, Input, Output, Voice
 from schemas.ids import new_id
+from schemas.tool import ToolView
 from schemas.turn import (
     TURN_QUEUE,
     TURN_TASK,
-    Cancel,
     Done,
     End,
     Pause,
     ReplyAudio,
     ReplyText,
-    Resume,
     Transcript,
+    TurnInput,
     TurnReply,
     TurnTask,
     UserAudio,
@@ -140,7 +140,7 @@ class CalledTurn:
             ignore_result=True,
         )
 
-    async def write(self, *entries: UserAudio | Pause | Resume | End | Cancel) -> None:
+    async def write(self, *entries: TurnInput) -> None:
         await self.gateway.streams.write_input(self.turn_id, *entries)
 
     async def speak(self, packets: list[bytes], *, pace: float = 1.0) -> None:
@@ -252,13 +252,13 @@ def worker(start_worker: StartWorker) -> Iterator[subprocess.Popen[bytes]]:
 async def gateway(worker_settings: Settings) -> AsyncIterator[Gateway]:
     redis: Redis = connect(worker_settings)
     celery = make_celery(worker_settings, TURN_QUEUE)
-    agent = await asyncio.to_thread(_store_agent, worker_settings)
+    agent = await asyncio.to_thread(store_agent, worker_settings)
     yield Gateway(celery, TurnStreams(redis), History(redis), agent)
     celery.close()
     await redis.aclose()
 
 
-def _store_agent(settings: Settings) -> Agent:
+def store_agent(settings: Settings, tools: tuple[ToolView, ...] = ()) -> Agent:
     now = datetime.now(UTC)
     agent = Agent(
         id=new_id("agent"),
@@ -269,6 +269,7 @@ def _store_agent(settings: Settings) -> Agent:
         input=Input(),
         output=Output(),
         llm=(),
+        tools=tools,
         created_at=now,
         updated_at=now,
     )

@@ -1,0 +1,122 @@
+"""One call of a tool over HTTP: to public addresses, without redirects, 8 KiB of answer."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Final
+
+import httpx
+from pydantic import SecretStr
+
+from workers.errors import BlockedAddressError, InvalidBaseUrlError, ToolError
+from workers.providers.base_url_allow import Allow
+from workers.providers.base_url_policy import BaseUrlPolicy
+from workers.providers.pinned_transport import PinnedTransport
+from workers.providers.resolve import Resolve, system_resolve
+
+MAX_ANSWER: Final = 8_192
+"""Bytes of an answer that the model is told; the rest is cut off, and it is told that, too."""
+CONNECT_S: Final = 5.0
+_CUT: Final = "\n[cut off after 8 KiB]"
+
+
+@dataclass(frozen=True)
+class HttpCall:
+    """What to send where; `headers` hold secrets."""
+
+    url: str
+    method: str
+    headers: Sequence[tuple[str, SecretStr]]
+    arguments: dict[str, Any]
+    ids: dict[str, str]
+    """Headers that tell the tool's owner which session, turn and call this is."""
+
+
+def open_tool_client(
+    connections: int,
+    allow: Allow,
+    *,
+    verify: ssl.SSLContext | None = None,
+    resolve: Resolve = system_resolve,
+) -> httpx.AsyncClient:
+    """Make the HTTP client that all tools of a worker share; it keeps no cookies."""
+    limits = httpx.Limits(
+        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30
+    )
+    return httpx.AsyncClient(
+        trust_env=False,
+        follow_redirects=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        timeout=httpx.Timeout(None, connect=CONNECT_S, pool=CONNECT_S),
+        transport=PinnedTransport(
+            BaseUrlPolicy(allow), limits=limits, verify=verify, resolve=resolve
+        ),
+    )
+
+
+async def call_http_tool(client: httpx.AsyncClient, call: HttpCall, timeout_s: float) -> str:
+    """Return the text that the tool answers, cut off after 8 KiB.
+
+    Raises ToolError, fit for the model: nothing of headers or addresses is in it. Whoever
+    cancels this closes the connection.
+    """
+    try:
+        async with asyncio.timeout(timeout_s), client.stream(**_request(call)) as response:
+            _check(response)
+            text = await _text(response)
+    except TimeoutError:
+        raise ToolError(f"no answer within {timeout_s:g} seconds") from None
+    except (BlockedAddressError, InvalidBaseUrlError):
+        raise ToolError("the tool's address is not allowed") from None
+    except httpx.ConnectTimeout:
+        raise ToolError("the tool is not reached in time") from None
+    except (httpx.HTTPError, httpx.InvalidURL):
+        raise ToolError("the connection to the tool failed") from None
+    if response.is_success:
+        return text
+    raise ToolError(f"status {response.status_code}", text)
+
+
+def _request(call: HttpCall) -> dict[str, Any]:
+    headers = {
+        "Accept": "application/json, text/*;q=0.9",
+        "Accept-Encoding": "identity",
+        "User-Agent": "edgewise",
+        **call.ids,
+        **{name: value.get_secret_value() for name, value in call.headers},
+    }
+    request: dict[str, Any] = {"method": call.method, "url": call.url, "headers": headers}
+    if call.method == "GET":
+        return {**request, "params": {k: _as_text(v) for k, v in call.arguments.items()}}
+    return {**request, "json": call.arguments}
+
+
+def _as_text(value: Any) -> Any:
+    """Return a value as httpx writes it into a query; lists and objects as JSON."""
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return value
+
+
+def _check(response: httpx.Response) -> None:
+    """Raise ToolError unless the answer is text, uncompressed."""
+    if response.is_redirect:
+        raise ToolError(f"status {response.status_code}: redirects are not followed")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ToolError("the answer is compressed")
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_text = kind.startswith("text/") or kind.endswith(("/json", "+json", "/xml", "+xml"))
+    if kind and not is_text:
+        raise ToolError(f"status {response.status_code}, and the answer is neither text nor JSON")
+
+
+async def _text(response: httpx.Response) -> str:
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            return body[:MAX_ANSWER].decode("utf-8", "replace") + _CUT
+    return body.decode("utf-8", "replace")
