@@ -41,10 +41,11 @@ def managed(both: tuple[Model, Model]) -> Model:
 
 @pytest.fixture(scope="module")
 def mine(both: tuple[Model, Model]) -> Iterator[System]:
-    """A system whose operator lets users reach the first model by http."""
-    own, managed = both
+    """A system whose operator lets users reach both by http, and have a fallback."""
+    managed = both[1]
     with running_system(
-        EDGEWISE_LLM_ALLOW=urlsplit(own.url).netloc,
+        EDGEWISE_LLM_ALLOW=",".join(urlsplit(model.url).netloc for model in both),
+        EDGEWISE_LLM_FALLBACKS="1",
         EDGEWISE_MANAGED_LLM_BASE_URL=managed.url,
         EDGEWISE_MANAGED_LLM_MODEL="scripted",
         EDGEWISE_MANAGED_LLM_API_KEY="the-operators-key",
@@ -101,6 +102,27 @@ def test_a_rotated_key_and_another_model_count_from_the_next_turn_of_a_running_s
     assert [turn["reply_text"] for turn in heard.turns] == ["One.", "Two.", "Three."], heard
     keys = {r.body["model"]: r.headers["authorization"] for r in own.requests}
     assert keys == {"mine-1": f"Bearer {KEY}", "mine-2": "Bearer sk-own-rotated"}
+
+
+@pytest.mark.slow
+def test_a_second_model_of_the_users_answers_when_the_first_stalls(
+    mine: System, own: Model, managed: Model, go_forward: Path
+) -> None:
+    """The second entry's endpoint is the one that serves the managed model elsewhere here."""
+    managed.says("I am the second.")
+    entries = [entry(own.url, model="stall"), entry(managed.url, "sk-own-second", "mine-2")]
+    agent = mine.agent(llm=entries)
+
+    heard = talk(mine, agent, go_forward)
+
+    assert heard.code == 0, heard
+    assert heard.turn["reply_text"] == "One moment, please. I am the second."
+    answered = heard.turn["model"]
+    assert (answered["name"], answered["entry"]) == ("mine-2", 1)
+    assert [failed["code"] for failed in answered["failures"]] == ["timeout_first_token"]
+    assert heard.turn["timings_ms"]["attempts"] == 2
+    assert {r.headers["authorization"] for r in own.requests} == {f"Bearer {KEY}"}
+    assert {r.headers["authorization"] for r in managed.requests} == {"Bearer sk-own-second"}
 
 
 def test_the_gateway_holds_no_key_that_opens_anything(both: tuple[Model, Model]) -> None:
