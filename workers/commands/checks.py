@@ -40,6 +40,7 @@ def run_checks(settings: Settings) -> list[Check]:
         check_llm_gateway_port,
         check_exposure,
         check_model,
+        check_llm_allow,
         check_portaudio,
     ]
     return [check(settings) for check in checks]
@@ -192,6 +193,20 @@ def check_model(settings: Settings) -> Check:
     return Check(
         "managed model", bool(found), found or "the built-in offline responder", mend, needed=False
     )
+
+
+def check_llm_allow(settings: Settings) -> Check:
+    """Look how the list of allowed model endpoints is written."""
+    from workers.providers.base_url_allow import users_allow  # noqa: PLC0415  # loads httpx and more
+
+    name = "model endpoints"
+    try:
+        allow = users_allow(settings)
+    except EdgewiseError as error:
+        return Check(name, ok=False, found=str(error), mend="docs/base-url.md shows the form")
+    count = len(allow.hosts) + len(allow.networks)
+    public = "https on the public internet"
+    return Check(name, ok=True, found=f"{public}, and {count} allowed" if count else public)
 
 
 def check_portaudio(_settings: Settings) -> Check:

@@ -10,6 +10,7 @@ from workers.commands.checks import (
     check_exposure,
     check_gateway_port,
     check_home,
+    check_llm_allow,
     check_llm_gateway_port,
     check_model,
     check_redis,
@@ -132,3 +133,14 @@ async def test_a_speech_endpoint_is_asked_whether_it_is_there(tmp_path: Path) ->
     assert check.mend == "start the server, or mend EDGEWISE_STT_BASE_URL"
     unset = check_text_to_speech(settings(tmp_path, tts_engine="openai"))
     assert (unset.ok, unset.mend) == (False, "set EDGEWISE_TTS_BASE_URL")
+
+
+def test_the_form_of_the_allowed_model_endpoints_is_checked(tmp_path: Path) -> None:
+    assert check_llm_allow(settings(tmp_path)).found == "https on the public internet"
+    good = check_llm_allow(settings(tmp_path, llm_allow="ollama.lan:11434, 10.0.0.0/8"))
+    assert (good.ok, "2 allowed" in good.found) == (True, True)
+    for bad in ("http://ollama.lan:11434", "10.0.0.1/8", "169.254.169.254", "ollama lan"):
+        refused = check_llm_allow(settings(tmp_path, llm_allow=bad))
+        assert not refused.ok, bad
+        assert refused.needed
+        assert "EDGEWISE_LLM_ALLOW" in refused.found
