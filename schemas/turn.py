@@ -126,7 +126,7 @@ class TurnMetrics(Closed):
     entry: int | None = None
     """Its place in the agent's list, from 0; None is the managed model."""
     tries: int = 0
-    """How many requests went to models."""
+    """How many requests it took until a model answered, 1 where the first did."""
     failures: tuple[FailedTry, ...] = Field(default=(), max_length=MAX_FAILURES)
     """The tries that came to nothing, in order."""
 
@@ -173,6 +173,8 @@ class ReplyText(Closed):
     attempt: int
     sentence: int = Field(ge=0)
     text: str
+    is_aside: bool = False
+    """It is heard, but no part of what the model said: a filler."""
 
 
 class ReplyAudio(Closed):

@@ -23,6 +23,7 @@ class Sentence:
     packets: int = 0
     complete: bool = False
     announced: bool = False
+    is_aside: bool = False
 
     def expected(self) -> int:
         """Return its length in packets, guessed while it is incomplete."""
@@ -73,7 +74,7 @@ class SpokenLog:
         if self._was_said(entry):
             self._by_number[entry.sentence] = Sentence(entry.text, entry.attempt, complete=True)
             return
-        sentence = Sentence(entry.text, entry.attempt)
+        sentence = Sentence(entry.text, entry.attempt, is_aside=entry.is_aside)
         self._by_number[entry.sentence] = sentence
         self._sentences.append(sentence)
 
@@ -110,11 +111,12 @@ class SpokenLog:
             if sentence.packets
         )
 
-    def heard(self, packets: int) -> str:
+    def heard(self, packets: int, *, with_asides: bool = True) -> str:
         """Return the words that were heard within this many packets of the reply."""
         parts = []
         for sentence in self._sentences:
-            parts.append(sentence.cut(min(packets, sentence.packets)))
+            if with_asides or not sentence.is_aside:
+                parts.append(sentence.cut(min(packets, sentence.packets)))
             packets = max(0, packets - sentence.packets)
         return " ".join(part for part in parts if part)
 

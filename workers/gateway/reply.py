@@ -63,6 +63,7 @@ class Reply:
         self.errors: list[TurnError] = []
         self._known = TurnMetrics()
         self._heard: str | None = None
+        self._answer: str | None = None
 
     @property
     def is_audible(self) -> bool:
@@ -75,6 +76,14 @@ class Reply:
         if self._heard is not None:
             return self._heard
         return self._log.heard(self._playout.played) if self.is_started else ""
+
+    @property
+    def answer(self) -> str:
+        """The same without fillers: the model would learn to say them."""
+        if self._answer is not None:
+            return self._answer
+        played = self._playout.played
+        return self._log.heard(played, with_asides=False) if self.is_started else ""
 
     def spoken(self) -> tuple[Spoken, ...]:
         """Return what a further attempt must not say again."""
@@ -173,7 +182,7 @@ class Reply:
         if self.is_over:
             return
         self.is_over = True
-        self._heard = self.heard
+        self._heard, self._answer = self.heard, self.answer
         self.status = "failed" if self.errors and status == "completed" else status
         if not self.is_started:
             if self._is_asked_for:  # who asked must not wait for it

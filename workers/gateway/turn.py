@@ -174,7 +174,7 @@ class Turn:
         exchange = Exchange(
             turn_id=self.turn_id,
             user=self.reply.user_text,
-            agent=self.reply.heard,
+            agent=self.reply.answer,
             interrupted=self._stopped is not None and self.reply.is_started,
         )
         try:

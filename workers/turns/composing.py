@@ -134,7 +134,7 @@ class _Voice:
             if isinstance(sentence, ModelError):
                 return await self._apologise(sentence)
             if isinstance(sentence, Aside):
-                await self._say(sentence.text)
+                await self._say(sentence.text, is_aside=True)
             elif text := speakable(sentence):
                 await self.say(text)
         if not self._begun:
@@ -157,13 +157,18 @@ class _Voice:
         if metrics.model is not None:
             await self._held.put(Measured(attempt=self._turn.attempt, metrics=metrics))
 
-    async def _say(self, text: str) -> None:
+    async def _say(self, text: str, *, is_aside: bool = False) -> None:
         place = self._placement.place(text)
         if place is None:
             return
         turn = self._turn
         async for entry in voiced(
-            text, place, tts=self._tts, voice=turn.voice, attempt=turn.attempt
+            text,
+            place,
+            tts=self._tts,
+            voice=turn.voice,
+            attempt=turn.attempt,
+            is_aside=is_aside,
         ):
             if isinstance(entry, ReplyAudio) and self._begun:
                 self._timeline.mark_first("first_audio")

@@ -53,7 +53,8 @@ class Timeline:
         self._count(error.tries, error.failures)
 
     def _count(self, tries: int, failures: tuple[FailedTry, ...]) -> None:
-        self._tries += tries
+        if tries:  # a round of tools is no further try
+            self._tries = max(1, self._tries) + tries - 1
         self._failures = (*self._failures, *failures)[:MAX_FAILURES]
 
     def forget_guess(self) -> None:

@@ -16,13 +16,19 @@ MAX_PACKETS: Final = 25
 
 
 async def voiced(
-    text: str, place: Place, *, tts: TextToSpeech, voice: str, attempt: int
+    text: str,
+    place: Place,
+    *,
+    tts: TextToSpeech,
+    voice: str,
+    attempt: int,
+    is_aside: bool = False,
 ) -> AsyncIterator[ReplyText | ReplyAudio]:
     """Yield the entries of a sentence, without the packets that were heard already.
 
     Raises SynthesisError.
     """
-    yield ReplyText(attempt=attempt, sentence=place.number, text=text)
+    yield ReplyText(attempt=attempt, sentence=place.number, text=text, is_aside=is_aside)
     position = 0
     waiting: list[bytes] = []
     async for packets in opus_packets(text, tts, voice):

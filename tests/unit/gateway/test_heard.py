@@ -110,3 +110,14 @@ def test_no_packet_is_accepted_twice_and_more_played_is_never_less_heard(
     assert len(accepted) == log.packets
     lengths = [len(log.heard(played)) for played in range(log.packets + 1)]
     assert lengths == sorted(lengths)
+
+
+def test_a_filler_is_heard_but_no_part_of_the_answer() -> None:
+    log = SpokenLog()
+    log.take_text(ReplyText(attempt=1, sentence=0, text="One moment, please.", is_aside=True))
+    log.take_audio(_audio(0, 0, 40, last=True))
+    log.take_text(_text(1, "It is noon."))
+    log.take_audio(_audio(1, 0, 40, last=True))
+    assert log.heard(80) == "One moment, please. It is noon."
+    assert log.heard(80, with_asides=False) == "It is noon."
+    assert log.heard(40, with_asides=False) == ""

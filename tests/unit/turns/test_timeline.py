@@ -1,6 +1,8 @@
 """From moments to metrics."""
 
+from schemas.chat import Answered, FailedTry
 from schemas.turn import TurnMetrics
+from workers.errors import ModelError
 from workers.turns.timeline import Moment, Timeline
 
 
@@ -67,3 +69,19 @@ def test_the_first_of_several_moments_counts_where_it_is_the_first_that_is_meant
     clock.now = 2.0
     timeline.mark_first("first_token")
     assert timeline.metrics().llm_first_token_ms == 1000.0
+
+
+def test_a_further_round_of_tools_is_no_further_try() -> None:
+    failed = FailedTry(entry=0, model="a", code="http_5xx", after_ms=1)
+    timeline = Timeline(lambda: 0.0, None, "a")
+    timeline.mark("request")
+    timeline.answered(Answered(entry=1, model="b", tries=2, failures=(failed,)))
+    timeline.answered(Answered(entry=0, model="a", tries=1))
+    assert (timeline.metrics().tries, timeline.metrics().entry) == (2, 0)
+    broken = ModelError("http_5xx", "scripted", retryable=True)
+    broken.tries, broken.failures = 2, (failed, failed)
+    timeline.failed(broken)
+    assert (timeline.metrics().tries, timeline.metrics().model) == (3, "a")
+    assert timeline.metrics().failures == (failed,) * 3
+    timeline.forget_guess()
+    assert (timeline.metrics().tries, timeline.metrics().failures) == (0, ())
