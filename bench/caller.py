@@ -16,6 +16,7 @@ from edge.peer import open_peer
 from edge.reply_line import FRAME_S, ReplyLine
 from edge.room import Room
 from edge.settings import DeviceSettings
+from edge.tools import DeviceTools
 from edge.uplink import Uplink
 from edge.view import NoView
 from tests.servers.system import System
@@ -88,7 +89,7 @@ async def calling(system: System, agent_id: str) -> AsyncIterator[Caller]:
         _env_file=None, server=system.url, agent=agent_id, api_key=SecretStr(system.api_key)
     )
     line = ReplyLine()
-    call = Call(settings, line, NoView(), turn_per_utterance=False)
+    call = Call(settings, line, NoView(), DeviceTools({}), turn_per_utterance=False)
     caller = Caller(call, line)
     async with open_peer(settings, call) as peer, asyncio.TaskGroup() as group:
         living = [

@@ -10,6 +10,7 @@ from edge.peer import Peer
 from edge.reply_line import ReplyLine
 from edge.report import timings_ms
 from edge.settings import DeviceSettings
+from edge.tools import DeviceTools
 from edge.uplink import Uplink
 from edge.view import View
 from schemas import session_events as events
@@ -19,11 +20,19 @@ class Call:
     """Ties uplink, reply line, mute and conversation together; all on the event loop."""
 
     def __init__(
-        self, settings: DeviceSettings, line: ReplyLine, view: View, *, turn_per_utterance: bool
+        self,
+        settings: DeviceSettings,
+        line: ReplyLine,
+        view: View,
+        tools: DeviceTools,
+        *,
+        turn_per_utterance: bool,
     ) -> None:
         self._settings = settings
         self._line = line
         self._view = view
+        self._tools = tools
+        self._peer: Peer | None = None
         self._turn_per_utterance = turn_per_utterance
         self._mute = Mute()
         self._interruptible = True
@@ -32,6 +41,7 @@ class Call:
 
     def uplink(self, peer: Peer) -> Uplink:
         """Return the way from the microphone to this peer."""
+        self._peer = peer
         return Uplink(
             detector=SpeechDetector(self._settings.vad_threshold),
             encoder=OpusEncoder(),
@@ -62,6 +72,8 @@ class Call:
         self._mute.event(event)
         self.conversation.event(event, time.monotonic())
         self._view.event(event)
+        if isinstance(event, events.ToolCall) and self._peer is not None:
+            self._tools.call(event, self._peer.send_event)
         if self._turn_per_utterance and isinstance(event, events.ReplyMetrics):
             self._show_times(event)
 

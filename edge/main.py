@@ -26,6 +26,7 @@ from edge.options import (
     Output,
     Server,
     Threshold,
+    Tool,
 )
 from edge.recorder import Recorder
 from edge.run import run as run_device
@@ -61,6 +62,7 @@ def run(
     output_device: Output = None,
     ice_servers: IceServers = None,
     vad_threshold: Threshold = None,
+    tool: Tool = None,
     barge_in: Annotated[
         bool | None,
         typer.Option(
@@ -80,6 +82,7 @@ def run(
             output_device=output_device,
             ice_servers=ice_servers,
             vad_threshold=vad_threshold,
+            tools=tool,
             barge_in=barge_in,
         )
         _until_stopped(run_device(settings, LiveView(Console())))
@@ -112,6 +115,7 @@ def talk(
     ] = None,
     ice_servers: IceServers = None,
     vad_threshold: Threshold = None,
+    tool: Tool = None,
     no_answer: Annotated[
         float | None,
         typer.Option(
@@ -136,6 +140,7 @@ def talk(
             api_key=api_key,
             ice_servers=ice_servers,
             vad_threshold=vad_threshold,
+            tools=tool,
             no_answer_s=no_answer,
         )
         plan = Plan([read_speech(path) for path in wav], barge_in_after)

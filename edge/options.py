@@ -51,4 +51,12 @@ Output = Annotated[
         envvar="EDGEWISE_OUTPUT_DEVICE", help="Speaker: its index, or a part of its name."
     ),
 ]
+Tool = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=COMMAND",
+        help="Let the agent run this program as its tool NAME: it gets the arguments as JSON on "
+        "its standard input and answers on its standard output. May be repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

@@ -16,6 +16,7 @@ from edge.peer import Peer, open_peer
 from edge.reply_line import ReplyLine
 from edge.settings import DeviceSettings
 from edge.speaker import Speaker
+from edge.tools import DeviceTools
 from edge.unwrap import first_of
 from edge.view import View
 from schemas.audio import CHUNK_SAMPLES
@@ -68,10 +69,15 @@ class _Runner:
 
     async def _one_session(self) -> DeviceError:
         """Converse until the session breaks; return why it did."""
-        call = Call(self._settings, self._line, self._view, turn_per_utterance=True)
+        tools = DeviceTools(self._settings.tools)
+        call = Call(self._settings, self._line, self._view, tools, turn_per_utterance=True)
         reason: DeviceError | None = None
         try:
-            async with open_peer(self._settings, call) as peer, asyncio.TaskGroup() as group:
+            async with (
+                tools,
+                open_peer(self._settings, call) as peer,
+                asyncio.TaskGroup() as group,
+            ):
                 self._go_online()
                 group.create_task(peer.watch(self._settings, call), name="signs of life")
                 group.create_task(self._listen(peer, call), name="microphone to peer")

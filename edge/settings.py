@@ -1,5 +1,6 @@
 """Every setting of a device, read once from options, `EDGEWISE_*` variables and `.env`."""
 
+import shlex
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -26,6 +27,10 @@ class DeviceSettings(BaseSettings):
     output_device: str | None = Field(default=None, description="speaker: index or part of name")
     ice_servers: tuple[str, ...] = Field(default=(), description="stun: and turn: URLs, JSON list")
 
+    tools: dict[str, str] = Field(
+        default={}, description="programs that the agent may run, by tool, JSON object"
+    )
+
     vad_threshold: float = Field(default=0.5, ge=0, le=1, description="how sure speech must be")
     barge_in: bool = Field(default=True, description="listen while a reply plays")
     connect_s: float = Field(default=10.0, gt=0, description="deadline to be connected")
@@ -50,6 +55,8 @@ def read_settings(**given: Any) -> DeviceSettings:
     """Return the settings: `given` (None: not given) over the environment; or BadInputError."""
     if isinstance(given.get("ice_servers"), list):
         given["ice_servers"] = tuple(given["ice_servers"]) or None
+    if isinstance(given.get("tools"), list):
+        given["tools"] = _programs(given["tools"]) or None
     try:
         settings = DeviceSettings(
             **{key: value for key, value in given.items() if value is not None}
@@ -61,7 +68,10 @@ def read_settings(**given: Any) -> DeviceSettings:
         hint = _HINTS.get(name, f"set EDGEWISE_{name.upper()}")
         raise BadInputError(f"{name}: {what}; {hint}.") from None
     except SettingsError as error:
-        raise BadInputError(f'{error}: write a JSON list such as ["stun:host:3478"].') from None
+        raise BadInputError(
+            f"{error}: write a JSON list or object, such as "
+            '["stun:host:3478"] or {"lights_on": "./lights on"}.'
+        ) from None
     parts = urlsplit(settings.server)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise BadInputError(
@@ -69,3 +79,24 @@ def read_settings(**given: Any) -> DeviceSettings:
             "pass one such as --server http://192.168.1.20:8300."
         )
     return settings
+
+
+def _programs(given: list[str]) -> dict[str, str]:
+    """Return command lines by tool, from `NAME=COMMAND`; or BadInputError."""
+    programs = {}
+    for text in given:
+        name, _, command = text.partition("=")
+        if not name or not _is_command(command):
+            raise BadInputError(
+                f"tool: {text!r} is not NAME=COMMAND; pass --tool lights_on='./lights on'."
+            )
+        programs[name] = command
+    return programs
+
+
+def _is_command(text: str) -> bool:
+    """Tell whether a text can be split into a program and its arguments."""
+    try:
+        return bool(shlex.split(text))
+    except ValueError:
+        return False

@@ -18,6 +18,7 @@ from edge.reply_line import FRAME_S, ReplyLine
 from edge.report import as_json
 from edge.room import Room
 from edge.settings import DeviceSettings
+from edge.tools import DeviceTools
 from edge.unwrap import first_of
 from edge.uplink import GateCount, Uplink
 from edge.view import View
@@ -58,12 +59,13 @@ async def talk(
     of the turn in which it broke.
     """
     line = ReplyLine()
-    call = Call(settings, line, view, turn_per_utterance=False)
+    tools = DeviceTools(settings.tools)
+    call = Call(settings, line, view, tools, turn_per_utterance=False)
     talking = _Talk(
         settings=settings, plan=plan, call=call, line=line, view=view, on_report=on_report
     )
     try:
-        async with open_peer(settings, call) as peer, asyncio.TaskGroup() as group:
+        async with tools, open_peer(settings, call) as peer, asyncio.TaskGroup() as group:
             view.note(f"connected to {settings.server}")
             uplink = call.uplink(peer)
             clock = _keep_time(talking.room, uplink, line, recorder, call)

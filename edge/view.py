@@ -73,6 +73,8 @@ class LiveView:
                 self._line("agent", "green", delta.strip())
             case events.AgentTranscript(interrupted=True):
                 self.note("the reply was interrupted")
+            case events.ToolCall(name=name):
+                self.note(f"the agent calls {name}")
             case events.ReplyError(code=code, message=message):
                 self._line("error", "red", f"{code}: {message}")
             case events.ReplyMetrics(failures=failures):

@@ -6,6 +6,7 @@ from pydantic import Field, TypeAdapter
 from redis.asyncio import Redis
 
 from schemas.closed import Closed
+from workers.storage.tool_records import ToolRecords
 
 EXPIRE_S = 24 * 3600
 MAX_ENTRIES = 400
@@ -57,5 +58,6 @@ class History:
         return tuple(_ENTRY.validate_json(entry) for entry in entries)
 
     async def forget(self, session_id: str) -> None:
-        """Remove the conversation."""
+        """Remove the conversation and what its tools were asked and answered."""
         await self._redis.delete(_key(session_id))
+        await ToolRecords(self._redis).forget(session_id)

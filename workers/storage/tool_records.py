@@ -67,6 +67,12 @@ class ToolRecords:
         fields = await self._redis.hgetall(_turn_key(turn_id))
         return _rounds(cast("dict[bytes, bytes]", fields))
 
+    async def forget(self, session_id: str) -> None:
+        """Remove the records of the session's turns."""
+        turns = await self._redis.lrange(_session_key(session_id), 0, -1)
+        keys = [_turn_key(_text(turn_id)) for turn_id in turns]
+        await self._redis.delete(_session_key(session_id), *keys)
+
     async def of_session(self, session_id: str) -> dict[str, tuple[ToolRound, ...]]:
         """Return the rounds of the session's last turns that have any, by turn."""
         turns = [

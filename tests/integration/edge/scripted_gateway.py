@@ -55,6 +55,7 @@ class Script:
     fails_with: tuple[str, str] | None = None
     endpoint_s: float = 0.1
     config: dict[str, Any] = field(default_factory=dict)
+    tools: tuple[events.ToolCall, ...] = ()
 
 
 class Call:
@@ -148,6 +149,8 @@ class Call:
             return
         text = "" if self.script.ignores else self.script.transcript
         self.send(events.UserTranscript(item_id=f"item_{self._turns}", text=text))
+        for call in self.script.tools:
+            self.send(call)
         if not self.script.ignores:
             await self._speak(self.script.reply_text)
 

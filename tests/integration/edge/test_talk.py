@@ -18,7 +18,7 @@ from edge.settings import DeviceSettings
 from edge.talk import Plan, talk
 from edge.view import NoView
 from edge.wav_sink import WavSink
-from schemas.session_events import GateClosed, GateOpened
+from schemas.session_events import GateClosed, GateOpened, ToolCall, ToolResultEvent
 from tests.integration.edge.scripted_gateway import ScriptedGateway, until
 
 Speech = NDArray[np.int16]
@@ -271,3 +271,18 @@ async def test_nobody_at_the_address_is_said_with_the_address(
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UnreachableError, match=url):
             await hold(settings.model_copy(update={"server": url}), go_forward)
+
+
+async def test_a_tool_runs_on_the_device_and_an_unknown_one_is_answered_at_once(
+    gateway: ScriptedGateway, settings: DeviceSettings, go_forward: Speech
+) -> None:
+    gateway.script.tools = (
+        ToolCall(call_id="call_1", name="lights", arguments={"room": "hall"}),
+        ToolCall(call_id="call_2", name="oven", arguments={}),
+    )
+    with_lights = settings.model_copy(update={"tools": {"lights": "cat"}})
+    answered, _ = await hold(with_lights, go_forward)
+    assert answered
+    results = {e.call_id: e for e in gateway.call.events if isinstance(e, ToolResultEvent)}
+    assert (results["call_1"].result, results["call_1"].is_error) == ('{"room": "hall"}', False)
+    assert results["call_2"].is_error
