@@ -15,7 +15,7 @@ class ProbeResult(Closed):
 
     status: HealthStatus = "unknown"
     reason: str | None = None
-    """The failure class of a turn, or `slow_first_token`, `slow_tokens`."""
+    """The failure class of a turn, or `slow_first_token`, `slow_tokens`, `no_tools`."""
     message: str | None = None
     """In our words: nothing that the endpoint said."""
     status_code: int | None = None

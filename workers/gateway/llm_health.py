@@ -76,7 +76,17 @@ async def _find(held: Resources, account: str, agent_id: str) -> Agent:
 async def _health(agent: Agent, held: Resources) -> LlmHealth:
     scheduled = held.settings.llm_probe_every_s > 0
     entries = await asyncio.to_thread(_read, held.engine, agent.id, scheduled=scheduled)
+    if agent.tools:
+        entries = tuple(map(with_tools, entries))
     return LlmHealth(agent_id=agent.id, entries=entries)
+
+
+def with_tools(entry: EntryHealth) -> EntryHealth:
+    """Return an entry as an agent with tools has it: degraded where the model calls none."""
+    if entry.status != "ok" or entry.tools == "called":
+        return entry
+    message = "the model did not call the tool it was offered, and this agent has tools"
+    return entry.model_copy(update={"status": "degraded", "reason": "no_tools", "message": message})
 
 
 async def _not_too_often(redis: "Redis", agent_id: str) -> None:

@@ -86,6 +86,16 @@ def test_an_entry_is_probed_when_it_is_stored_and_when_its_owner_asks(
         "tools": "not_called",
     }
     assert found["first_token_ms"] > 0
+    tool = {
+        "name": "look_up",
+        "description": "Looks something up.",
+        "parameters": {"type": "object"},
+    }
+    change = client.put(f"/v1/agents/{agent['id']}", json={"tools": [tool]})
+    assert change.status_code == 200, change.text
+    lacking = settled(client, agent, "degraded")
+    assert lacking["reason"] == "no_tools"
+    assert client.put(f"/v1/agents/{agent['id']}", json={"tools": []}).status_code == 200
     with model.answers_500():
         asked = client.post(path(agent))
         assert (asked.status_code, asked.json()["agent_id"]) == (202, agent["id"])
