@@ -16,6 +16,7 @@ from rich.console import Console
 from bench import (
     barge_in,
     chat_client,
+    config_writes,
     device_cost,
     first_sentence,
     gateway_cpu,
@@ -23,6 +24,7 @@ from bench import (
     loss,
     model_fallback,
     queue_hop,
+    queue_wait,
     seal_and_open,
     turn_latency,
 )
@@ -41,6 +43,8 @@ MEASUREMENTS: dict[str, Callable[..., list[Figure]]] = {
     "loss": loss.run,
     "llm-gateway": llm_gateway.run,
     "seal-and-open": seal_and_open.run,
+    "config-writes": config_writes.run,
+    "queue-wait": queue_wait.run,
 }
 
 

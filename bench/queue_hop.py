@@ -47,7 +47,7 @@ async def _measure(system: System, probes: int) -> list[Figure]:
     )
     redis = connect(settings)
     queue = TurnQueue(make_celery(settings, "bench"))
-    turns = _Turns(system.agent(), TurnStreams(redis), queue)
+    turns = Turns(system.agent(), TurnStreams(redis), queue)
     try:
         await turns.probe(WARM_UP)
         alone = await turns.probe(max(10, probes // 5))
@@ -68,7 +68,7 @@ async def _measure(system: System, probes: int) -> list[Figure]:
     return [Figure(name, percentile(waits, 0.95), "ms", 15, note=note)]
 
 
-class _Turns:
+class Turns:
     """Publishes turns as the gateway does and reads what comes of them."""
 
     def __init__(self, agent_id: str, streams: TurnStreams, queue: TurnQueue) -> None:

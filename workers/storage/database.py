@@ -2,10 +2,12 @@
 
 import contextlib
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -17,6 +19,8 @@ from workers.settings import Settings
 BUSY_S: Final = 5
 """How long a statement waits for another writer, in seconds."""
 _WRITES: Final = "edgewise_writes"
+_locks: Final[WeakKeyDictionary[Engine, threading.Lock]] = WeakKeyDictionary()
+"""For each SQLite engine, what its threads queue for before they write."""
 _POSTGRES_CONNECT: Final = {
     "connect_timeout": 2,
     "tcp_user_timeout": 5_000,
@@ -36,6 +40,7 @@ def open_engine(settings: Settings) -> Engine:
         engine = create_engine(
             url, hide_parameters=True, pool_timeout=BUSY_S, connect_args={"timeout": BUSY_S}
         )
+        _locks[engine] = threading.Lock()
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -66,10 +71,29 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that may write, committed at the end; raises StorageUnavailableError.
 
     On SQLite it takes the write lock at once: a reader that turns writer half-way would fail
-    where another process wrote meanwhile, without waiting.
+    where another process wrote meanwhile, without waiting. Threads of this process queue for it
+    among themselves: SQLite has those who wait look again after longer and longer pauses.
     """
-    with _translated(), engine.execution_options(**{_WRITES: True}).begin() as connection:
+    with (
+        _translated(),
+        _first_among_threads(engine),
+        engine.execution_options(**{_WRITES: True}).begin() as connection,
+    ):
         yield connection
+
+
+@contextlib.contextmanager
+def _first_among_threads(engine: Engine) -> Iterator[None]:
+    lock = _locks.get(engine)
+    if lock is None:
+        yield
+        return
+    if not lock.acquire(timeout=BUSY_S):
+        raise StorageUnavailableError("the database is busy")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager
