@@ -88,14 +88,14 @@ class Answering:
         """Return what is to be asked, without those whose circuit breaker is open."""
         entries = await self._entries()
         states = await self._breakers.states([entry.endpoint for entry in entries])
-        to_ask = []
+        to_ask, refusal = [], None
         for entry, state in zip(entries, states, strict=True):
             asking = Asking(entry, state, self._breakers, self._latencies, tries)
             if state != "open":
                 to_ask.append(asking)
             else:
                 refusal = asking.refusal()
-        if not to_ask:
+        if refusal is not None and not to_ask:
             raise refusal
         return to_ask
 

@@ -33,6 +33,8 @@ class Entry:
     """What its circuit breaker and its latencies go by."""
     open: Callable[[Budget], Awaitable[Chat]]
     """Return it, its key opened now, with these deadlines. Raises ModelError."""
+    unwell: frozenset[str] = UNWELL
+    """Failures that move its circuit breaker."""
 
 
 class Tries:
@@ -139,7 +141,7 @@ class Asking:
         self._tries.failed(self.entry, error, after_s)
         if error.failure == "timeout_first_token":
             self._latencies.add(self.entry.endpoint, after_s)
-        if error.failure in UNWELL:
+        if error.failure in self.entry.unwell:
             self._state = "failing"
             await self._breakers.failed(self.entry.endpoint)
 

@@ -23,6 +23,9 @@ KEPT: Final = 1_024
 """Of how many agents a worker remembers the entries, in their envelopes, for when the database
 is away."""
 
+READ_S: Final = 1.0
+"""How long a turn waits for the database before it takes what it remembers."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -46,11 +49,14 @@ class EntryReader:
         While the database is away, those that were read last serve. Raises ModelError.
         """
         try:
-            return await asyncio.to_thread(self._rows, agent_id)
+            async with asyncio.timeout(READ_S):
+                return await asyncio.to_thread(self._rows, agent_id)
         except CredentialsUnavailableError as error:
             log.error("an LLM entry is missing", agent_id=agent_id, reason=str(error))  # noqa: TRY400  # frames of a traceback hold the key
-        except StorageUnavailableError as error:
+        except (StorageUnavailableError, TimeoutError) as error:
             log.warning("LLM entries cannot be read", agent_id=agent_id, reason=str(error))
+            if agent_id in self._kept:
+                return self._kept[agent_id]
         raise _unavailable()
 
     async def open(self, entry: StoredEntry) -> Endpoint:
@@ -67,14 +73,8 @@ class EntryReader:
         return Endpoint(entry.base_url, entry.model, key)
 
     def _rows(self, agent_id: str) -> list[StoredEntry]:
-        try:
-            with reading(self._engine) as connection:
-                rows = entries_of(connection, agent_id)
-        except StorageUnavailableError:
-            if agent_id not in self._kept:
-                raise
-            log.warning("the database is away; older LLM entries serve", agent_id=agent_id)
-            return self._kept[agent_id]
+        with reading(self._engine) as connection:
+            rows = entries_of(connection, agent_id)
         self._kept.pop(agent_id, None)
         if not rows:
             raise CredentialsUnavailableError("the agent has no stored key")

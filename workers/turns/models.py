@@ -15,6 +15,7 @@ from workers.turns.asking import Entry
 from workers.turns.entry_reader import EntryReader
 from workers.turns.latencies import Latencies
 from workers.turns.ports import Chat
+from workers.turns.retrying import SHARED_UNWELL, TIMEOUTS, UNWELL
 
 
 class Models:
@@ -52,32 +53,37 @@ class Models:
 
     async def _of(self, agent: Agent) -> list[Entry]:
         if not agent.llm:
-            return [self._managed()]
-        last_resort = [self._managed()] if self._settings.llm_fallback_to_managed else []
+            return [self._managed(agent)]
+        last_resort = [self._managed(agent)] if self._settings.llm_fallback_to_managed else []
         try:
             rows = await self._entries.read(agent.id)
         except ModelError:
             if not last_resort:
                 raise
             rows = []
-        own = [self._own(row) for row in rows[: self._settings.max_llm_entries]]
+        own = [self._own(agent, row) for row in rows[: self._settings.max_llm_entries]]
         return own + last_resort
 
-    def _managed(self) -> Entry:
+    def _managed(self, agent: Agent) -> Entry:
         endpoint = self._endpoint
 
         async def open_it(budget: Budget) -> Chat:
             return OpenAiChat(self._managed_client, endpoint, budget)
 
         name = endpoint_name(None, endpoint.base_url, endpoint.model)
-        return Entry(None, endpoint.model, name, open_it)
+        return Entry(None, endpoint.model, name, open_it, unwell(agent, SHARED_UNWELL))
 
-    def _own(self, row: StoredEntry) -> Entry:
+    def _own(self, agent: Agent, row: StoredEntry) -> Entry:
         async def open_it(budget: Budget) -> Chat:
             return OpenAiChat(self._users_client, await self._entries.open(row), budget)
 
         name = endpoint_name(row.account, row.base_url, row.model)
-        return Entry(row.entry, row.model, name, open_it)
+        return Entry(row.entry, row.model, name, open_it, unwell(agent, UNWELL))
+
+
+def unwell(agent: Agent, failures: frozenset[str]) -> frozenset[str]:
+    """Return those that count where an agent asks: deadlines of its own must not harm others."""
+    return failures if agent.deadlines == Deadlines() else failures - TIMEOUTS
 
 
 def budget_of(settings: Settings) -> Budget:

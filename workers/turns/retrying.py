@@ -17,7 +17,13 @@ UNWELL: Final = frozenset(
         "http_5xx",
     }
 )
-"""Failures that speak against the endpoint, whoever asks it and whatever it is asked."""
+"""Failures that speak against an endpoint: they move its circuit breaker."""
+SHARED_UNWELL: Final = frozenset(
+    {"timeout_connect", "timeout_first_token", "disconnected", "http_5xx"}
+)
+"""The same of an endpoint that all accounts share: what a prompt can bring about is no part."""
+TIMEOUTS: Final = frozenset({"timeout_connect", "timeout_first_token", "timeout_inter_token"})
+"""Failures that say nothing where an agent has chosen its own deadlines."""
 PAUSE_S: Final = 0.1
 ROOM_S: Final = 0.2
 """How much time must be left to a further try, in seconds."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
@@ -24,7 +24,7 @@ from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.providers.chat import Endpoint, open_client
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
-from workers.storage.breakers import BreakerRule, Breakers
+from workers.storage.breakers import BreakerRule, Breakers, endpoint_name
 from workers.turns.entry_reader import EntryReader
 from workers.turns.models import Models, budget_of
 
@@ -41,6 +41,7 @@ class Owner:
     vault: Vault
     servers: list[ModelServer]
     agent: Agent
+    breaker_rule: BreakerRule = field(default_factory=lambda: BreakerRule(failures=1))
 
     async def ask(self, **more: object) -> list[ChatEvent]:
         """Return what is said in a turn of a worker with these settings besides."""
@@ -52,7 +53,7 @@ class Owner:
                 managed_client=client,
                 users_client=client,
                 entries=EntryReader.of(self.engine, settings),
-                breakers=Breakers(self.redis, BreakerRule(failures=100)),
+                breakers=Breakers(self.redis, self.breaker_rule),
             )
             async with models.of(self.agent).stream(REQUEST) as events:
                 return [event async for event in events]
@@ -144,3 +145,30 @@ def test_a_list_that_is_too_long_is_refused_whichever_way_it_came() -> None:
         with pytest.raises(ChangeRefusedError) as caught:
             check([entry, entry, entry])
     assert (caught.value.param, caught.value.error_code) == ("llm", "validation_error")
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "state"), [(Deadlines(), "open"), (Deadlines(first_token=0.3), "closed")]
+)
+async def test_an_agents_own_deadlines_do_not_open_the_circuit_of_others(
+    owner: Owner, deadlines: Deadlines, state: str
+) -> None:
+    owner.agent = owner.agent.model_copy(update={"deadlines": deadlines, "llm": ()})
+    owner.servers[2].script = "stall"
+    with pytest.raises(ModelError):
+        await owner.ask(llm_first_token_s=0.3)
+    breakers = Breakers(owner.redis, owner.breaker_rule)
+    managed = endpoint_name(None, owner.servers[2].base_url, "managed")
+    assert await breakers.states([managed]) == [state]
+
+
+async def test_what_a_prompt_can_bring_about_does_not_open_the_circuit_of_all(
+    owner: Owner,
+) -> None:
+    owner.agent = owner.agent.model_copy(update={"llm": ()})
+    managed = endpoint_name(None, owner.servers[2].base_url, "managed")
+    for script in ("close@0", "close@1", "only-done@0", "401", "429", "huge-line@1"):
+        owner.servers[2].script = script
+        with pytest.raises(ModelError):
+            await owner.ask()
+    assert await Breakers(owner.redis, owner.breaker_rule).states([managed]) == ["closed"]
