@@ -59,7 +59,11 @@ async def open_session(agent_id: str, request: Request, caller: Opener) -> Respo
     return Response(answer, 201, {"Location": location}, media_type=SDP)
 
 
-@router.delete("/v1/sessions/{session_id}", status_code=204)
+@router.delete(
+    "/v1/sessions/{session_id}",
+    status_code=204,
+    responses={409: {"model": ErrorBody, "description": "Another gateway process has it."}},
+)
 async def end_session(session_id: str, request: Request, caller: Talker) -> Response:
     """End a session; one that has ended is removed with its history, if the key may configure."""
     sessions: SessionRegistry = request.app.state.sessions

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,6 +13,9 @@ from schemas.ids import new_id
 from tests.integration.rest.test_every_route import AGENT, BODIES
 from tests.integration.session_history.entries import message, turn
 from tests.servers.accounts import MadeKey, make_account, make_key
+from tests.servers.parts import running_gateway
+from workers.secrets.key_files import keys_folder
+from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
 from workers.storage.database import open_engine, writing
 from workers.storage.session_documents import to_document
@@ -140,6 +144,29 @@ def test_a_session_is_there_while_it_lasts_and_until_it_is_removed(
     assert code_of(mine.get(path, headers=headers)) == (401, "unauthorized")
     assert mine.delete(path).status_code == 204
     assert code_of(mine.delete(path)) == (404, "session_not_found")
+
+
+def test_a_gateway_that_is_stopped_says_so_of_its_sessions(
+    mine: httpx.Client, system_settings: Settings, key: MadeKey, tmp_path: Path
+) -> None:
+    agent = mine.post("/v1/agents", json=AGENT).raise_for_status().json()["id"]
+    asked = BODIES["post", "/v1/agents/{agent_id}/sessions"]
+    headers = {**asked["headers"], "Authorization": key.text}
+    settings = Settings(
+        _env_file=None,
+        home=tmp_path,
+        redis_url=system_settings.redis_url,
+        database_url=system_settings.database,
+    )
+    make_missing_keys(keys_folder(settings.home_path), {})
+    with running_gateway(settings) as (part, second):
+        opened = second.post(
+            f"/v1/agents/{agent}/sessions", content=asked["content"], headers=headers
+        )
+        assert opened.status_code == 201
+        part.stop()
+    record = mine.get(opened.headers["location"]).raise_for_status().json()
+    assert (record["status"], record["reason"]) == ("ended", "shutdown")
 
 
 def test_a_session_of_another_gateway_cannot_be_removed_while_it_lasts(

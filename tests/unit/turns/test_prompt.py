@@ -5,11 +5,25 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.chat import Message
+from schemas.chat import Message, ToolCall
 from workers.turns.prompt import PromptRule, estimated_tokens, messages, system_message
 
 ROLES = st.sampled_from(["user", "user", "assistant", "assistant", "system"])
-HISTORIES = st.lists(st.builds(Message, ROLES, st.text(max_size=60)), max_size=30).map(tuple)
+CALLS = st.lists(
+    st.builds(ToolCall, st.uuids().map(str), st.text(max_size=9), st.text()), max_size=3
+)
+
+
+def round_of(calls: list[ToolCall]) -> tuple[Message, ...]:
+    """Return an assistant's calls and the results that belong to them."""
+    results = [Message("tool", f"result of {call.name}", tool_call_id=call.id) for call in calls]
+    return (Message("assistant", "", tool_calls=tuple(calls)), *results)
+
+
+PARTS = st.builds(Message, ROLES, st.text(max_size=60)).map(lambda one: (one,)) | CALLS.map(
+    round_of
+)
+HISTORIES = st.lists(PARTS, max_size=25).map(lambda parts: tuple(m for part in parts for m in part))
 SAID = st.none() | st.text(min_size=1, max_size=60)
 RULES = st.builds(PromptRule, st.integers(1, 12), st.integers(1, 400))
 SYSTEM = "You are Ada."
@@ -41,6 +55,16 @@ def test_what_is_kept_is_the_end_of_the_history_in_whole_exchanges(
     kept = sent[1 : len(sent) - (said is not None)]
     assert kept == history[len(history) - len(kept) :]
     assert not kept or len(history) - len(kept) in begins(history)
+
+
+@given(HISTORIES, SAID, RULES)
+def test_calls_of_tools_and_their_results_are_sent_together_or_not_at_all(
+    history: tuple[Message, ...], said: str | None, rule: PromptRule
+) -> None:
+    sent = messages(SYSTEM, history, said, rule)
+    asked = [call.id for message in sent for call in message.tool_calls]
+    answered = [message.tool_call_id for message in sent if message.role == "tool"]
+    assert answered == asked
 
 
 @given(HISTORIES, SAID, RULES)
