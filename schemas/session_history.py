@@ -20,6 +20,8 @@ class SentRequest(Closed):
     attempt: int
     model: str
     messages: tuple[dict[str, Any], ...]
+    tools: tuple[str, ...] = ()
+    """The names of the tools that it might call."""
     prompt_suffix: str | None = None
     """The operator's text, where one is part of the system message."""
     omitted: bool = False

@@ -154,6 +154,8 @@ class Asked(Closed):
     attempt: int
     model: str
     messages: tuple[dict[str, Any], ...]
+    tools: tuple[str, ...] = ()
+    """The names of the tools that it may call."""
     prompt_suffix: str | None = None
     """The operator's text, where one is part of the system message."""
 

@@ -8,12 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from schemas.chat import ChatRequest, to_wire
-from schemas.turn import Asked, Measured, ReplyAudio, Transcript, TurnError
+from schemas.chat import ChatRequest
+from schemas.turn import Measured, ReplyAudio, Transcript, TurnError
 from workers.errors import ModelError, TranscriptionError
 from workers.turns.filler import Aside, Filler
 from workers.turns.groups import first_error
 from workers.turns.lines import apology, filler, not_understood
+from workers.turns.on_record import OnRecord
 from workers.turns.ports import Pace, Ports, Turn
 from workers.turns.prompt import messages, system_message
 from workers.turns.sentences import SentenceCutter
@@ -69,27 +70,19 @@ class Composer:
         if not said:
             return "ignored"
         await held.put(Transcript(attempt=self._turn.attempt, text=said, final=True))
-        return await self._speak(await self._request(said, None, held), voice, held)
+        return await self._speak(await self._request(said, None), voice, held)
 
     async def reply(self, instructions: str | None, held: Held) -> Status:
         """Speak without being spoken to; `instructions` hold for this reply."""
         voice = _Voice(self._turn, self._ports, self._timeline, held)
-        return await self._speak(await self._request(None, instructions, held), voice, held)
+        return await self._speak(await self._request(None, instructions), voice, held)
 
-    async def _request(self, said: str | None, instructions: str | None, held: Held) -> ChatRequest:
-        """Return what the model is asked, and put it on record."""
+    async def _request(self, said: str | None, instructions: str | None) -> ChatRequest:
+        """Return what the model is asked."""
         turn, rule = self._turn, self._turn.prompt_rule
         history = await self._ports.conversation.read()
         system = system_message(turn.system_prompt, rule.suffix, instructions)
         asked = messages(system, history, said, rule)
-        await held.put(
-            Asked(
-                attempt=turn.attempt,
-                model=self._ports.chat.model,
-                messages=tuple(to_wire(message) for message in asked),
-                prompt_suffix=rule.suffix,
-            )
-        )
         return ChatRequest(asked, turn.session_id, turn.turn_id, turn.attempt)
 
     async def _speak(self, request: ChatRequest, voice: "_Voice", held: Held) -> Status:
@@ -107,7 +100,9 @@ class Composer:
         """Ask the model, call tools for it, and put what it writes into the queue."""
         line = filler(self._turn.lines)
         late = Filler(sentences.put_nowait, line, self._filler_s, self._awaited)
-        writing = Writing(self._ports.chat, sentences, late, self._timeline)
+        turn = self._turn
+        chat = OnRecord(self._ports.chat, turn.attempt, turn.prompt_rule.suffix, held.put)
+        writing = Writing(chat, sentences, late, self._timeline)
         rounds = ToolRounds(self._ports.tools, writing, self._awaited, late, held.put)
         try:
             await rounds.run(request)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from schemas.agent import Agent
 from schemas.tool import HttpToolView, ToolHeaderView, ToolView
-from schemas.turn import Cancel, ToolAsked, ToolResult
+from schemas.turn import Asked, Cancel, ToolAsked, ToolResult
 from tests.integration.turns.conftest import (
     CalledTurn,
     Gateway,
@@ -215,6 +215,11 @@ async def test_calls_are_made_side_by_side_and_what_fails_is_data(
     assert weather.headers["x-edgewise-turn-id"] == turn.turn_id
     keys = [request.headers["idempotency-key"] for request in tools.requests]
     assert len(set(keys)) == len(keys)
+    on_record = [entry for entry in heard.of(Asked) if isinstance(entry, Asked)]
+    assert [list(entry.messages) for entry in on_record] == [
+        request["messages"] for request in model.requests
+    ]
+    assert [list(entry.tools) for entry in on_record] == [offered, offered]
     said = repr([entry for _, entry in heard.entries]) + repr(model.requests[1])
     assert found_in(said.encode()) == []
 
