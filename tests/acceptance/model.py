@@ -105,6 +105,11 @@ class Model:
         """Take requests and say nothing."""
         yield from self._scripted("stall")
 
+    @contextmanager
+    def calls_tools(self) -> Iterator[None]:
+        """Call the first tool that is offered, then say what it answered."""
+        yield from self._scripted("tool")
+
     def _scripted(self, script: str) -> Iterator[None]:
         self._server.script = script
         try:

@@ -21,6 +21,12 @@ def entry(url: str, name: str) -> dict[str, str]:
     return {"base_url": url, "model": "mine", "api_key": planted(name)}
 
 
+def tool(name: str) -> dict[str, object]:
+    headers = [{"name": "Authorization", "value": f"Bearer {planted(name)}"}]
+    http = {"url": "https://8.8.8.8/tool", "headers": headers}
+    return {"name": "weather", "description": "Tells it.", "http": http}
+
+
 @pytest.mark.slow
 def test_a_planted_key_is_found_nowhere_after_success_rejection_crash_and_retry(
     go_forward: Path,
@@ -64,7 +70,11 @@ def configure(system: System, model: Model, told: list[bytes]) -> str:
     """Create, change and be refused; return the agent's id."""
     created = httpx.post(
         f"{system.url}/v1/agents",
-        json={**AGENT, "llm": [entry(model.url, "created")]},
+        json={
+            **AGENT,
+            "llm": [entry(model.url, "created")],
+            "tools": [tool("created-tool")],
+        },
         headers=system.headers,
         timeout=20,
     )
@@ -72,6 +82,11 @@ def configure(system: System, model: Model, told: list[bytes]) -> str:
     agent = str(created.json()["id"])
     path = f"/v1/agents/{agent}"
     assert call(system, told, "PUT", path, json={"llm": [entry(model.url, "put")]}) == 200
+    assert call(system, told, "PUT", path, json={"tools": [tool("put-tool")]}) == 200
+    for bad in ({"url": "https://127.0.0.1"}, {"url": f"https://8.8.8.8/?{planted('query')}"}):
+        http = {"http": {**tool("refused-tool")["http"], **bad}}  # type: ignore[dict-item]
+        body = {"tools": [{**tool("refused-tool"), **http}]}
+        assert call(system, told, "PUT", path, json=body) == 422
     for url in ("https://127.0.0.1", "https://no-such-name.example.net", f"https://{planted('x')}"):
         body = {**AGENT, "llm": [entry(url, "refused")]}
         assert call(system, told, "POST", "/v1/agents", json=body) == 422
@@ -111,7 +126,7 @@ def crash(system: System, model: Model, agent: str, told: list[bytes]) -> None:
     path = f"/v1/agents/{agent}"
     for name in ("withdrawn", "retried"):
         worker.send_signal(signal.SIGSTOP)
-        body = {"llm": [entry(model.url, name)]}
+        body = {"llm": [entry(model.url, name)], "tools": [tool(name)]}
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(call, system, told, "PUT", path, json=body)
             if name == "retried":
