@@ -23,7 +23,7 @@ PAUSE_S: Final = 1.0
 log = structlog.get_logger(__name__)
 
 
-def add_message_task(app: Celery, engine: Engine, vault: Vault) -> None:
+def add_message_task(app: Celery, engine: Engine, vault: Vault, *, max_entries: int = 1) -> None:
     """Register the task; whatever it is sent, it neither raises nor quotes it."""
 
     def change(*arguments: Any, **named: Any) -> None:
@@ -31,7 +31,7 @@ def add_message_task(app: Celery, engine: Engine, vault: Vault) -> None:
             log.error("a config message was refused", reason="its one argument is `message`")
             return
         try:
-            event_id = take_message(engine, vault, named["message"])
+            event_id = take_message(engine, vault, named["message"], max_entries=max_entries)
         except ChangeRefusedError as refusal:
             log.error("a config message was refused", reason=str(refusal))  # noqa: TRY400  # a traceback would hold what was sent
             return

@@ -8,7 +8,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from schemas.agent import AgentFields, LlmEntry, LlmView
+from schemas.agent import AgentFields, LlmEntry, LlmView, too_many
 from schemas.config_event import AgentChange, AgentDelete, AgentUpsert, Change
 from schemas.config_message import (
     ChangeMessage,
@@ -35,14 +35,16 @@ from workers.storage.message_ids import add_message, find_message
 MAX_FIELDS: Final = 20
 
 
-def take_message(engine: Engine, vault: Vault, sent: Any) -> str | None:
+def take_message(engine: Engine, vault: Vault, sent: Any, *, max_entries: int = 1) -> str | None:
     """Write a message down as a pending event and return its id; None where it was taken before.
 
-    Raises ChangeRefusedError, which names fields and quotes nothing, for one that is malformed;
-    StorageUnavailableError, and then nothing happened.
+    Raises ChangeRefusedError, which names fields and quotes nothing, for one that is malformed or
+    has more than `max_entries` models; StorageUnavailableError, and then nothing happened.
     """
     message = _read(sent)
     change, sealed = _change(message)
+    if len(sealed) > max_entries:
+        raise ChangeRefusedError(f"llm: {too_many(max_entries)}")
     _check_keys(vault, change, sealed)
     try:
         with writing(engine) as connection:

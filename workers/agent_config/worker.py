@@ -63,7 +63,7 @@ def run_worker(settings: Settings) -> None:
         )
         add_tasks(app, engine, redis, vault, check, lease_s=settings.config_lease_s)
         add_batch_task(app, engine, redis, vault, check, lease_s=settings.config_lease_s)
-        add_message_task(app, engine, vault)
+        add_message_task(app, engine, vault, max_entries=settings.max_llm_entries)
         stack.enter_context(_announced(settings))
         stack.enter_context(reconciling(engine, app))
         stack.enter_context(sweeping(engine, settings.config_retention_days))

@@ -18,6 +18,7 @@ from workers.settings import Settings
 from workers.storage.config_events import find_event
 from workers.storage.database import open_engine, reading
 
+SEALED = {"base_url": "https://8.8.8.8/v1", "model": "m", "sealed_api_key": "x"}
 AGENT = {"name": "a", "system_prompt": "b", "voice": {"voice_id": "ivy"}}
 
 
@@ -60,6 +61,8 @@ def test_while_the_database_is_away_nothing_is_taken(settings: Settings) -> None
         ({"agent": {**AGENT, "planted": 1}}, "not valid: agent.upsert.agent.…"),
         ({"planted": 1, "kind": "agent.delete"}, "not valid: agent.delete.agent, agent.delete.…"),
         ({"agent_id": "agent_" + "0" * 32}, "not valid: agent.upsert"),
+        ({"llm": [SEALED] * 2}, "llm: holds more than 1 entry"),
+        ({"llm": [SEALED] * 9}, "not valid: agent.upsert.llm"),
     ],
 )
 def test_a_refusal_names_fields_of_ours_alone(
