@@ -9,11 +9,11 @@ from schemas.agent import MAX_BASE_URL, MAX_ENTRIES, AgentFields, ApiKey, Extern
 from schemas.closed import Closed
 from schemas.error import ErrorCode
 from schemas.ids import AgentId
+from schemas.tool import Tools
 
 MAX_ROWS: Final = 100_000
 MAX_BATCH_BYTES: Final = 64 * 1_048_576
 MAX_ROW_BYTES: Final = 262_144
-MAX_ROW_DEPTH: Final = 64
 BATCH_TASK: Final = "config.apply_batch"
 
 BatchId = Annotated[str, StringConstraints(pattern=r"^batch_[0-9a-f]{32}$")]
@@ -42,13 +42,16 @@ class _Named(Closed):
 
 
 class UpsertRow(AgentFields, _Named):
-    """The whole agent as it shall be: what is left out takes its default.
+    """The whole agent as it shall be: but for models and tools, what is left out takes its default.
 
     By `external_id` it is made where it is not there yet; by `id` it must be.
     """
 
     delete: Literal[False] = False
-    llm: Annotated[tuple[RowEntry, ...], Field(max_length=MAX_ENTRIES)] = ()
+    llm: Annotated[tuple[RowEntry, ...], Field(max_length=MAX_ENTRIES)] | None = None
+    """Left out, an agent that is there keeps its models; empty: the managed model."""
+    tools: Tools | None = None
+    """Left out, an agent that is there keeps its tools."""
 
 
 class DeleteRow(_Named):

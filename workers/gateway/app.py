@@ -11,9 +11,11 @@ from typing import Final
 import structlog
 from fastapi import FastAPI
 
+from schemas.batch import MAX_BATCH_BYTES
 from workers.errors import ConfigurationError
 from workers.gateway import (
     agents,
+    batches,
     health,
     llm_health,
     sealing_key,
@@ -78,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.include_router(health.router)
     app.include_router(agents.router)
+    app.include_router(batches.router)
     app.include_router(llm_health.router)
     app.include_router(tokens.router)
     app.include_router(sealing_key.router)
@@ -88,7 +91,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(webhooks.router)
     app.openapi = describe(app)  # type: ignore[method-assign]  # as FastAPI documents it
     add_error_handlers(app)
-    app.add_middleware(BodyLimit, limit=MAX_BODY)
+    app.add_middleware(
+        BodyLimit, limit=MAX_BODY, own={"/v1/batches": (MAX_BATCH_BYTES, batches.ARRIVE_S)}
+    )
     add_cors(app, settings.cors_origins)
     app.add_middleware(RequestLog, on_crash=crash_response)
     return app

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from workers.celery_app import make_celery
 from workers.errors import StorageUnavailableError
 from workers.gateway.agent_changes import AgentChanges
+from workers.gateway.batch_inbox import BatchInbox
 from workers.gateway.endpoint_keeper import EndpointKeeper
 from workers.gateway.sealer import Sealer
 from workers.gateway.source_keeper import SourceKeeper
@@ -55,6 +56,7 @@ class Resources:
     sources: SourceKeeper
     inbox: WebhookInbox
     endpoints: EndpointKeeper
+    batches: BatchInbox
 
 
 @contextlib.asynccontextmanager
@@ -90,6 +92,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             sources=SourceKeeper(engine, box),
             inbox=inbox,
             endpoints=EndpointKeeper(engine, box, BaseUrlPolicy(webhooks_allow(settings))),
+            batches=stack.enter_context(BatchInbox.open(engine, celery, sealer)),
         )
 
 

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from pydantic import SecretStr
 
 from schemas.agent import LlmEntry, LlmView, too_many
+from schemas.batch import RowEntry
 from workers.errors import BlockedAddressError, InvalidBaseUrlError, KeysUnavailableError
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.gateway.tool_sealer import ToolSealer
@@ -47,21 +48,39 @@ class Sealer:
         """
         if not entries:
             return (), ()
-        if len(entries) > self._max_entries:
-            message = f"llm: {too_many(self._max_entries)}"
-            raise ApiError(422, "validation_error", message, param="llm")
-        views = tuple(
-            LlmView(
-                base_url=self._judge(f"llm.{number}.base_url", entry.base_url), model=entry.model
-            )
-            for number, entry in enumerate(entries)
-        )
+        views = self.judge(entries)
         key = self._public_key()
         sealed = tuple(
             seal(key, entry.api_key, Binding(account, agent_id, number, view.base_url))
             for number, (entry, view) in enumerate(zip(entries, views, strict=True))
         )
         return views, sealed
+
+    def seal_row(
+        self, account: str, agent_id: str, entries: Sequence[RowEntry]
+    ) -> tuple[tuple[LlmView, ...], tuple[str | None, ...]]:
+        """As `seal`, with None in the place of a key that is to be kept."""
+        views = self.judge(entries)
+        key = self._public_key()
+        sealed = tuple(
+            None
+            if entry.api_key is None
+            else seal(key, entry.api_key, Binding(account, agent_id, n, view.base_url))
+            for n, (entry, view) in enumerate(zip(entries, views, strict=True))
+        )
+        return views, sealed
+
+    def judge(self, entries: Sequence[LlmEntry | RowEntry]) -> tuple[LlmView, ...]:
+        """Return entries as they are stored and read; raises ApiError 422 as `seal` does."""
+        if len(entries) > self._max_entries:
+            message = f"llm: {too_many(self._max_entries)}"
+            raise ApiError(422, "validation_error", message, param="llm")
+        return tuple(
+            LlmView(
+                base_url=self._judge(f"llm.{number}.base_url", entry.base_url), model=entry.model
+            )
+            for number, entry in enumerate(entries)
+        )
 
     def seal_key(
         self, account: str, agent_id: str, api_key: SecretStr, base_url: str | None

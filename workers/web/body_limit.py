@@ -1,6 +1,7 @@
 """No request body grows beyond a bound or takes for ever, whoever reads it."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -16,22 +17,30 @@ class BodyLimit:
     """ASGI middleware: more than `limit` bytes of a body are a 413, raised in its reader.
 
     A declared length over the limit is refused before a byte is read, and a body that has
-    not arrived after `arrive_s` is a 408. The connection closes with the answer, so that the
+    not arrived after `arrive_s` is a 408; `own` are limit and seconds of single paths. The
+    connection closes with the answer, so that the
     rest of the body is not swallowed.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, arrive_s: float = ARRIVE_S) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limit: int,
+        arrive_s: float = ARRIVE_S,
+        own: Mapping[str, tuple[int, float]] | None = None,
+    ) -> None:
         self._app = app
-        self._limit = limit
-        self._arrive_s = arrive_s
+        self._limit = (limit, arrive_s)
+        self._own = own or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with a reader that keeps the bounds."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _BoundedBody(receive, self._limit, self._arrive_s)
-        if declared_length(scope) > self._limit:
+        limit, arrive_s = self._own.get(scope["path"], self._limit)
+        body = _BoundedBody(receive, limit, arrive_s)
+        if declared_length(scope) > limit:
             body.refuse()
         await self._app(scope, body.receive, send)
 

@@ -30,6 +30,10 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "content": OFFER,
         "headers": {"Content-Type": "application/sdp"},
     },
+    ("post", "/v1/batches"): {
+        "content": b'{"external_id": "walked", "delete": true}',
+        "headers": {"Content-Type": "application/x-ndjson"},
+    },
 }
 """What a route needs to get as far as the object; others are sent `{}`, or nothing by GET."""
 
@@ -67,9 +71,12 @@ def owned(client: httpx.Client) -> dict[str, str]:
     assert source.status_code in (200, 201), source.text
     endpoint = client.post("/v1/webhook-endpoints", json=HOOK)
     assert endpoint.status_code == 201, endpoint.text
+    batch = client.post("/v1/batches", **BODIES["post", "/v1/batches"])
+    assert batch.status_code == 202, batch.text
     return {
         "endpoint_id": endpoint.json()["id"],
         "agent_id": agent_id,
+        "batch_id": batch.json()["id"],
         "session_id": session.headers["location"].rpartition("/")[2],
         "name": source.json()["name"],
     }

@@ -1,0 +1,167 @@
+"""Rows cut out of files that arrive in pieces of any length."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.batch import MAX_ROW_BYTES
+from workers.batch_files.csv_table import CsvReader
+from workers.batch_files.json_list import JsonListReader
+from workers.batch_files.ndjson import NdjsonReader
+from workers.batch_files.rows import FileError, RawRow, RowReader
+
+names = st.text(max_size=12)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | names,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=6,
+)
+objects = st.lists(st.dictionaries(names, values, max_size=4), max_size=6)
+sizes = st.lists(st.integers(1, 17), min_size=1, max_size=8)
+
+
+def read(
+    make: Callable[[], RowReader], data: bytes, pieces: list[int] | None = None
+) -> list[RawRow]:
+    reader, found, start, number = make(), list[RawRow](), 0, 0
+    while start < len(data):
+        size = pieces[number % len(pieces)] if pieces else len(data)
+        found += reader.feed(data[start : start + size])
+        start, number = start + size, number + 1
+    return [*found, *reader.end()]
+
+
+def fields(rows: list[RawRow]) -> list[Any]:
+    return [row.fields if row.error is None else row.error.message for row in rows]
+
+
+@given(objects, sizes, st.sampled_from([None, 2]))
+def test_a_json_list_is_cut_where_its_elements_end(
+    rows: list[Any], pieces: list[int], indent: int | None
+) -> None:
+    found = read(JsonListReader, json.dumps(rows, indent=indent).encode(), pieces)
+    assert [row.line for row in found] == list(range(1, len(rows) + 1))
+    for raw, row in zip(found, rows, strict=True):
+        assert raw.fields == (row if _is_text(row) else {})
+
+
+def _is_text(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@given(st.binary(max_size=60), sizes)
+def test_whatever_bytes_come_a_reader_yields_rows_or_refuses_the_file(
+    data: bytes, pieces: list[int]
+) -> None:
+    for make in (JsonListReader, NdjsonReader, CsvReader):
+        whole: Any
+        try:
+            whole = fields(read(make, data))
+        except FileError as error:
+            whole = str(error)
+        try:
+            cut: Any = fields(read(make, data, pieces))
+        except FileError as error:
+            cut = str(error)
+        assert cut == whole
+
+
+@given(st.lists(st.lists(st.text(max_size=8), min_size=2, max_size=2), max_size=6), sizes)
+def test_what_a_csv_writer_writes_is_read_again(rows: list[list[str]], pieces: list[int]) -> None:
+    rows = [[cell.replace("\r", "").replace("\0", "") for cell in row] for row in rows]
+    rows = [row for row in rows if _is_text(row)]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(["name", "voice.voice_id"])
+    writer.writerows(rows)
+    found = read(CsvReader, out.getvalue().encode(), pieces)
+    expected = [
+        ({"name": name} if name else {}) | ({"voice": {"voice_id": voice}} if voice else {})
+        for name, voice in rows
+    ]
+    assert fields(found) == expected
+
+
+def test_a_csv_cell_is_text_whatever_it_begins_with_and_numbers_make_lists() -> None:
+    text = b"\xef\xbb\xbfname,llm.0.model,llm.0.base_url,delete\r\n=1+1,@m,-u,\r\n+a,,,TRUE\r\n"
+    assert fields(read(CsvReader, text)) == [
+        {"name": "=1+1", "llm": [{"model": "@m", "base_url": "-u"}]},
+        {"name": "+a", "delete": True},
+    ]
+
+
+def test_a_stray_quote_costs_its_own_line_alone() -> None:
+    text = b'name,greeting\na,5" pipe\nb,"two\nlines"\nc,"x"y\nd,z\ne,"open\nf,g\n'
+    found = read(CsvReader, text)
+    assert [(row.line, row.error is None) for row in found] == [
+        (2, False),
+        (3, True),
+        (5, False),
+        (6, True),
+        (7, False),
+        (8, True),
+    ]
+    assert found[1].fields == {"name": "b", "greeting": "two\nlines"}
+
+
+@pytest.mark.parametrize(
+    ("make", "text", "line"),
+    [
+        (NdjsonReader, b'{"a": 1}\n{"b": "%s"}\n{"c": 3}', 2),
+        (JsonListReader, b'[{"a": 1}, {"b": "%s"}, {"c": 3}]', 2),
+        (CsvReader, b"a\n1\n%s\n3\n", 3),
+    ],
+)
+def test_a_row_of_a_megabyte_is_an_error_and_is_not_kept(
+    make: Callable[[], RowReader], text: bytes, line: int
+) -> None:
+    data = text % (b"x" * 1_048_576)
+    reader = make()
+    found = []
+    for start in range(0, len(data), 65_536):
+        found += reader.feed(data[start : start + 65_536])
+        held = getattr(reader, "_lines", reader)._held
+        assert len(held) <= MAX_ROW_BYTES + 65_536
+    found += reader.end()
+    assert [row.error is None for row in found] == [True, False, True]
+    assert found[1].line == line
+    assert found[1].error is not None
+    assert "longer than" in found[1].error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'{"a": 1', "the row is not valid JSON"),
+        (b'{"a": "\xff"}', "the row is not UTF-8"),
+        (b'{"a": ' + b"[" * 5_000 + b"]" * 5_000 + b"}", "the row is nested too deep"),
+        (b"[1]", "the row is no JSON object"),
+        (b'{"a": NaN}', "the row is not valid JSON"),
+    ],
+)
+def test_a_line_that_is_no_row_is_an_error_of_its_line(text: bytes, message: str) -> None:
+    found = read(NdjsonReader, b"\n" + text + b'\r\n{"b": 2}\n')
+    assert fields(found) == [message, {"b": 2}]
+    assert [row.line for row in found] == [2, 3]
+
+
+@pytest.mark.parametrize("text", [b"", b"  ", b"{}", b"[1", b"[1] 2", b"[,]", b"[{},]", b"]"])
+def test_what_is_no_json_list_is_refused_as_a_whole(text: bytes) -> None:
+    with pytest.raises(FileError):
+        read(JsonListReader, text)
+
+
+@pytest.mark.parametrize("text", [b"", b'"', b"a,a\n", b"a b\n", b"=x\n", b'a,"b\n1,2\n'])
+def test_csv_without_a_head_is_refused_as_a_whole(text: bytes) -> None:
+    with pytest.raises(FileError):
+        read(CsvReader, text)
