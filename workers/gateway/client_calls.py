@@ -16,6 +16,7 @@ from schemas.session_events import (
     write_event,
 )
 from schemas.turn import ToolAsked, ToolResult
+from workers.gateway.channel import MAX_BAD
 from workers.gateway.reply import Emit
 
 MAX_RESULT: Final = 8_192
@@ -43,12 +44,15 @@ class ClientCalls:
         self._emit = emit
         self._is_heard = is_heard
         self._calls: OrderedDict[str, _Call] = OrderedDict()
+        self._refused = 0
 
     def ask(self, asked: ToolAsked, answer: Answer) -> None:
         """Ask the client to run a tool, once, however many attempts at the turn ask for it."""
-        if asked.call_id in self._calls:
+        until = time.monotonic() + asked.timeout_s
+        if (known := self._calls.get(asked.call_id)) is not None:
+            known.until = until
             return
-        call = self._calls[asked.call_id] = _Call(answer, time.monotonic() + asked.timeout_s)
+        call = self._calls[asked.call_id] = _Call(answer, until)
         if len(self._calls) > MAX_KNOWN:
             self._calls.popitem(last=False)
         event = ToolCall(call_id=asked.call_id, name=asked.name, arguments=asked.arguments)
@@ -83,4 +87,7 @@ class ClientCalls:
         call.answer(ToolResult(call_id=call_id, result=why, is_error=True))
 
     def _refuse(self, message: str, param: str) -> None:
+        self._refused += 1
+        if self._refused > MAX_BAD:
+            return
         self._emit(SessionError(code="invalid_value", message=message, param=param))

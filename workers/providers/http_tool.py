@@ -20,6 +20,8 @@ from workers.providers.resolve import Resolve, system_resolve
 MAX_ANSWER: Final = 8_192
 """Bytes of an answer that the model is told; the rest is cut off, and it is told that, too."""
 CONNECT_S: Final = 5.0
+KEEPALIVE_S: Final = 4.0
+"""Shorter than common servers keep a connection (5 s): a call must not meet one that closes."""
 _CUT: Final = "\n[cut off after 8 KiB]"
 
 
@@ -44,7 +46,9 @@ def open_tool_client(
 ) -> httpx.AsyncClient:
     """Make the HTTP client that all tools of a worker share; it keeps no cookies."""
     limits = httpx.Limits(
-        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30
+        max_connections=connections,
+        max_keepalive_connections=connections,
+        keepalive_expiry=KEEPALIVE_S,
     )
     return httpx.AsyncClient(
         trust_env=False,

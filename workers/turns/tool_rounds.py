@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from schemas.chat import ChatRequest, Message, ToolCall, ToolOffer, ToolRound
+from schemas.ids import new_id
 from schemas.turn import ToolAsked, ToolResult
 from workers.errors import ModelError
 from workers.turns.filler import Filler
@@ -127,7 +128,7 @@ class ToolRounds:
     async def _answer(self, request: ChatRequest, number: int, calls: ToolRound) -> ChatRequest:
         """Make the calls of a round, side by side; return the request that tells their results."""
         await self._confirmed.wait()
-        calls = await self._tools.begin(number, calls)
+        calls = await self._tools.begin(number, _with_new_names(request.messages, calls))
         async with self._filler.over(), asyncio.TaskGroup() as group:
             running = [
                 group.create_task(
@@ -137,6 +138,17 @@ class ToolRounds:
             ]
         answered = replace(calls, results=tuple(task.result() for task in running))
         return replace(request, messages=(*request.messages, *told(answered, answered.text)))
+
+
+def _with_new_names(messages: tuple[Message, ...], calls: ToolRound) -> ToolRound:
+    """Return the round with ids that the conversation does not have: some servers count from 0."""
+    taken = {call.id for message in messages for call in message.tool_calls}
+    return replace(
+        calls,
+        calls=tuple(
+            replace(call, id=new_id("call")) if call.id in taken else call for call in calls.calls
+        ),
+    )
 
 
 def told(calls: ToolRound, text: str = "") -> tuple[Message, ...]:

@@ -69,6 +69,17 @@ async def test_after_eight_rounds_the_model_is_asked_without_tools() -> None:
     assert [len(request.tools) for request in chat.requests] == [1] * MAX_ROUNDS + [0]
 
 
+async def test_ids_that_a_server_uses_again_are_made_different() -> None:
+    chat = CallingChat(calls("a"), calls("b", "c"), "Done.")
+    stage = Stage(chat=chat, tools=FakeToolbox())
+    stage.say(SPEECH, END)
+    await stage.run()
+    messages = chat.requests[-1].messages
+    asked = [call.id for message in messages for call in message.tool_calls]
+    assert len(set(asked)) == 3
+    assert [m.tool_call_id for m in messages if m.role == "tool"] == asked
+
+
 async def test_a_model_that_calls_without_end_fails_aloud() -> None:
     tools = FakeToolbox()
     stage = Stage(chat=CallingChat(calls("weather")), tools=tools)
