@@ -1,5 +1,6 @@
 """A planted key goes every way in and through every trouble, and is found nowhere afterwards."""
 
+import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +44,7 @@ def test_a_planted_key_is_found_nowhere_after_success_rejection_crash_and_retry(
         agent = configure(system, model, told)
         converse(system, model, agent, go_forward, told)
         crash(system, model, agent, told)
+        measured(system, told)
         with system.redis() as redis:
             told += [key + (redis.dump(key) or b"") for key in redis.scan_iter()]
             redis.bgrewriteaof()
@@ -137,6 +139,19 @@ def crash(system: System, model: Model, agent: str, told: list[bytes]) -> None:
             worker.send_signal(signal.SIGCONT)
     wait_for("a ready system", system.is_ready, within=30)
     assert call(system, told, "DELETE", path) == 204
+
+
+def measured(system: System, told: list[bytes]) -> None:
+    """Read what is counted and described for machines."""
+    for part, paths in {
+        "gateway": ("/openapi.json", "/readyz", "/v1/sealing-key", "/v1/sessions"),
+        "llm-gateway": ("/metrics", "/v1/models"),
+    }.items():
+        url = json.loads((system.home / "run" / f"{part}.json").read_text())["url"]
+        for path in paths:
+            answer = httpx.get(f"{url}{path}", headers=system.headers, timeout=20)
+            assert answer.status_code == 200, (path, answer.text)
+            told.append(answer.content)
 
 
 def cmdlines(system: System) -> list[str]:

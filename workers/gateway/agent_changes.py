@@ -119,11 +119,15 @@ class AgentChanges:
     async def _seal(
         self, account: str, agent_id: str, entries: Sequence[LlmEntry]
     ) -> tuple[tuple[LlmView, ...], tuple[str, ...]]:
+        if not entries:
+            return (), ()  # most changes have none, and a thread costs them
         return await asyncio.to_thread(self._sealer.seal, account, agent_id, entries)
 
     async def _seal_tools(
         self, account: str, agent_id: str, tools: Sequence[Tool]
     ) -> tuple[tuple[ToolView, ...], tuple[str, ...]]:
+        if not tools:
+            return (), ()
         return await asyncio.to_thread(self._sealer.tools.seal, account, agent_id, tools)
 
     async def _settle(self, change: Change, sealed: tuple[str, ...]) -> ConfigResult:
