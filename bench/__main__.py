@@ -26,6 +26,7 @@ from bench import (
     queue_hop,
     queue_wait,
     seal_and_open,
+    session_history,
     turn_latency,
 )
 from bench.figure import Figure
@@ -45,6 +46,7 @@ MEASUREMENTS: dict[str, Callable[..., list[Figure]]] = {
     "seal-and-open": seal_and_open.run,
     "config-writes": config_writes.run,
     "queue-wait": queue_wait.run,
+    "session-history": session_history.run,
 }
 
 

@@ -11,6 +11,8 @@ from sqlalchemy import Engine
 
 from schemas.ids import new_id
 from tests.integration.session_history.entries import message, turn
+from tests.servers.parts import configure
+from tests.servers.postgres import running_postgres
 from workers.settings import Settings
 from workers.storage import session_recorder
 from workers.storage.database import open_engine, reading, writing
@@ -127,6 +129,32 @@ def test_what_happens_while_the_database_is_not_there_is_written_when_it_is(
     with reading(engine) as connection:
         assert len(page_of_entries(connection, session_id, 10, None)) == 1
     engine.dispose()
+
+
+def test_conversations_go_on_while_the_database_is_away_and_are_written_after(
+    settings: Settings,
+) -> None:
+    with running_postgres() as server:
+        engine = open_engine(configure(settings, database_url=server.new_database()))
+        upgrade_engine(engine)
+        with SessionRecorder.open(engine, 30, QUICK) as recorder:
+            before, during = new_id("session"), new_id("session")
+            recorder.started(before, "mine", AGENT)
+            assert recorder.flush(5)
+            server.stop()
+            began = time.monotonic()
+            recorder.ended(before, "silent")
+            recorder.started(during, "mine", AGENT)
+            recorder.added(during, turn())
+            assert time.monotonic() - began < 0.1
+            assert not recorder.flush(0.3)
+            server.start()
+            assert recorder.flush(20)
+        assert state_of(engine, before) == ("ended", "silent")
+        assert state_of(engine, during) == ("active", None)
+        with reading(engine) as connection:
+            assert len(page_of_entries(connection, during, 5, None)) == 1
+        engine.dispose()
 
 
 def test_what_does_not_fit_any_more_is_lost_and_counted(
