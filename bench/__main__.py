@@ -28,6 +28,7 @@ from bench import (
     seal_and_open,
     session_history,
     turn_latency,
+    webhooks_in,
 )
 from bench.figure import Figure
 from bench.results import print_table, write_json
@@ -47,6 +48,7 @@ MEASUREMENTS: dict[str, Callable[..., list[Figure]]] = {
     "config-writes": config_writes.run,
     "queue-wait": queue_wait.run,
     "session-history": session_history.run,
+    "webhooks-in": webhooks_in.run,
 }
 
 

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import hashlib
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 import structlog
@@ -16,7 +18,11 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from schemas.config_event import Change
-from workers.errors import CredentialsUnavailableError, KeysUnavailableError
+from workers.errors import (
+    CredentialsUnavailableError,
+    KeysUnavailableError,
+    StorageUnavailableError,
+)
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.gateway.sealer import Sealer
 from workers.gateway.webhook_events import read_event, to_change
@@ -28,7 +34,10 @@ from workers.storage.webhook_receipts import Receipt, add_receipt, find_receipt,
 from workers.storage.webhook_secret_rows import StoredSecret, valid_secrets
 from workers.webhooks.signature import SecretFormError, key_of
 
-THREADS: Final = 4
+THREADS: Final = 8
+FRESH_S: Final = 2.0
+"""How long a source is believed without another look, in seconds: a removed one stops by then."""
+MOST_KNOWN: Final = 1_000
 MOST_UNSENT: Final = 1_000
 """How many ids may wait for the queue; those beyond it are sent by a config worker, later."""
 
@@ -36,10 +45,16 @@ log = structlog.get_logger(__name__)
 
 
 class Sender(NamedTuple):
-    """A source and the secrets that it may sign with now."""
+    """A source and what it may sign with."""
 
     source: StoredSource
-    secrets: tuple[StoredSecret, ...]
+    keys: tuple[tuple[bytes, datetime | None], ...]
+    """Each with the moment until which it is valid."""
+    seen_at: float
+
+    def keys_at(self, now: datetime) -> list[bytes]:
+        """Return the keys that are valid then."""
+        return [key for key, until in self.keys if until is None or now < until]
 
 
 class WebhookInbox:
@@ -62,6 +77,10 @@ class WebhookInbox:
         self._threads = threads
         self._publisher = publisher
         self._unsent = 0
+        # SQLite has one writer, and lets those that wait for it starve: here they queue up.
+        is_sqlite = engine.dialect.name == "sqlite"
+        self._writer = threading.Lock() if is_sqlite else contextlib.nullcontext()
+        self._senders: dict[str, Sender] = {}
 
     @classmethod
     @contextlib.contextmanager
@@ -77,26 +96,23 @@ class WebhookInbox:
             threads.shutdown(wait=False, cancel_futures=True)
             publisher.shutdown(wait=False, cancel_futures=True)
 
-    async def sender(self, source_id: str) -> Sender | None:
-        """Return a source with its secrets, or None; raises StorageUnavailableError."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._find, source_id)
-
-    def keys_of(self, sender: Sender) -> list[bytes]:
-        """Return what the sender may sign with.
+    async def sender(self, source_id: str, *, is_fresh: bool) -> Sender | None:
+        """Return a source with its keys, or None; unless `is_fresh`, as it was 2 s ago at most.
 
         Raises ApiError, 503, where no secret can be opened; the log says what is to be mended.
+        StorageUnavailableError.
         """
-        keys = []
-        for stored in sender.secrets:
-            try:
-                secret = self._box.open(stored.secret, stored.place)
-                keys.append(key_of(sender.source.scheme, secret))
-            except (KeysUnavailableError, CredentialsUnavailableError, SecretFormError) as error:
-                log.error("a webhook secret cannot be used", secret=stored.id, reason=str(error))  # noqa: TRY400  # frames of a traceback hold the secret
-        if sender.secrets and not keys:
-            raise unavailable("the signature cannot be checked at the moment")
-        return keys
+        loop = asyncio.get_running_loop()
+        known = self._senders.get(source_id)
+        if known is not None and not is_fresh and loop.time() - known.seen_at < FRESH_S:
+            return known
+        sender = await loop.run_in_executor(self._threads, self._find, source_id, loop.time())
+        self._senders.pop(source_id, None)
+        if sender is not None:
+            self._senders[source_id] = sender
+            while len(self._senders) > MOST_KNOWN:
+                del self._senders[next(iter(self._senders))]
+        return sender
 
     async def take(self, source: StoredSource, webhook_id: str | None, body: bytes) -> str:
         """Write down what a verified webhook asks for and return the id of its config event.
@@ -112,12 +128,24 @@ class WebhookInbox:
             self._publish(event_id)
         return event_id
 
-    def _find(self, source_id: str) -> Sender | None:
+    def _find(self, source_id: str, seen_at: float) -> Sender | None:
         with reading(self._engine) as connection:
             source = find_source(connection, source_id)
             if source is None:
                 return None
-            return Sender(source, tuple(valid_secrets(connection, source_id, datetime.now(UTC))))
+            secrets = valid_secrets(connection, source_id, datetime.now(UTC))
+        opened = [(self._key(source, each), each.expires_at) for each in secrets]
+        keys = tuple((key, until) for key, until in opened if key is not None)
+        if secrets and not keys:
+            raise unavailable("the signature cannot be checked at the moment")
+        return Sender(source, keys, seen_at)
+
+    def _key(self, source: StoredSource, stored: StoredSecret) -> bytes | None:
+        try:
+            return key_of(source.scheme, self._box.open(stored.secret, stored.place))
+        except (KeysUnavailableError, CredentialsUnavailableError, SecretFormError) as error:
+            log.error("a webhook secret cannot be used", secret=stored.id, reason=str(error))  # noqa: TRY400  # frames of a traceback hold the secret
+            return None
 
     def _take(self, source: StoredSource, webhook_id: str | None, body: bytes) -> tuple[str, bool]:
         event = read_event(body)
@@ -126,15 +154,14 @@ class WebhookInbox:
             message = "id: the event has none"
             raise ApiError(422, "validation_error", message, param="id")
         body_hash = hashlib.sha256(body).hexdigest()
-        with reading(self._engine) as connection:
-            known = _known(connection, source, webhook_id, body_hash)
-        if known is not None:
-            return known, False
         change, sealed = to_change(source.account, event, self._sealer)
-        try:
-            return self._accept(source, webhook_id, body_hash, change, sealed)
-        except IntegrityError:  # another process took it in meanwhile
-            return self._accept(source, webhook_id, body_hash, change, sealed)
+        accept = partial(self._accept, source, webhook_id, body_hash, change, sealed)
+        with self._writer:
+            try:
+                return accept()
+            except (IntegrityError, StorageUnavailableError):
+                # Another process took it in meanwhile, or had the database for long.
+                return accept()
 
     def _accept(
         self,

@@ -12,13 +12,10 @@ from tests.servers.webhooks import Sender, code_of, count, new_sender, signed_he
 
 
 def test_a_timestamp_may_be_almost_five_minutes_off_and_no_more(sender: Sender) -> None:
-    now = time.time()
-    for seconds, status in ((299, 202), (301, 401)):
-        for at in (now - seconds, now + seconds):
-            # The clock goes on meanwhile: half a second may pass until it is read.
-            body = upsert_body("clock")
-            answer = sender.send(body, at=at + (0.5 if at < now else 0))
-            assert answer.status_code == status, (seconds, at - now, answer.text)
+    # To the second in the unit tests; here a request may take four.
+    for seconds, status in ((295, 202), (-295, 202), (305, 401), (-305, 401)):
+        answer = sender.send(upsert_body("clock"), at=time.time() + seconds)
+        assert answer.status_code == status, (seconds, answer.text)
 
 
 def headers_that_are_wrong() -> list[dict[str, str]]:

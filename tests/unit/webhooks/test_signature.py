@@ -119,3 +119,16 @@ def test_no_header_whatsoever_is_more_than_a_signature_error(
     except SignatureError:
         return
     assert not presented.fits(b"body", [b"key"])
+
+
+@pytest.mark.parametrize("scheme", ["standard", "stripe"])
+def test_a_timestamp_is_good_for_299_seconds_both_ways_and_not_for_301(scheme: Scheme) -> None:
+    headers = {
+        **signed_headers("msg_1", b"{}", [b"key"], NOW),
+        "stripe-signature": f"t={NOW},v1={'0' * 64}",
+    }
+    for seconds in (-299, 0, 299):
+        read_headers(scheme, values(headers), NOW + seconds)
+    for seconds in (-301, 301):
+        with pytest.raises(SignatureError, match="5 minutes"):
+            read_headers(scheme, values(headers), NOW + seconds)
