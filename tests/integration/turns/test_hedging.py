@@ -35,7 +35,7 @@ async def test_a_late_entry_loses_to_the_next_and_is_closed_at_once(chain: Chain
             await loser.closed.wait()
     assert isinstance(answered, Answered)
     assert (answered.entry, answered.tries) == (1, 2)
-    assert USUAL_S <= answered_at - started < 0.6
+    assert answered_at - started >= USUAL_S
     assert loser.closed_at is not None
     assert loser.closed_at - answered_at < 0.1
 
@@ -52,6 +52,8 @@ async def test_an_entry_that_is_late_but_first_wins(chain: Chain) -> None:
 
 
 async def test_an_entry_in_its_usual_time_is_asked_alone(chain: Chain) -> None:
+    for _ in range(ENOUGH):
+        chain.latencies.add(chain.name(0), chain.rule.next_entry_s)
     for _ in range(3):
         await read(chain.chat())
     assert not chain.servers[1].requests

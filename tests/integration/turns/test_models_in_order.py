@@ -71,6 +71,9 @@ async def test_before_the_first_word_the_next_entry_takes_over(chain: Chain, fau
     first, second = chain.servers
     first.script = fault
     failure, asked = FAULTS[fault]
+    if failure != "timeout_first_token":  # room for the second try on a busy machine
+        chain.budget = replace(chain.budget, first_token_s=3, total_s=6)
+        chain.rule = AnsweringRule(next_entry_s=2)
     started = time.monotonic()
     events = await chain.ask()
     took_s = (second.requests[0].first_token_at or 0) - started
@@ -137,12 +140,11 @@ async def test_when_all_fail_the_last_failure_counts_and_all_are_told(chain: Cha
 async def test_the_last_entry_has_the_longer_deadline(chain: Chain) -> None:
     for server in chain.servers:
         server.script = "stall"
-    started = time.monotonic()
     with pytest.raises(ModelError) as caught:
         await chain.ask()
     assert caught.value.failure == "timeout_first_token"
-    expected_s = chain.rule.next_entry_s + chain.budget.first_token_s
-    assert expected_s - 0.05 < time.monotonic() - started < expected_s + 0.5
+    first, last = caught.value.failures
+    assert first.after_ms < 1000 * chain.budget.first_token_s - 50 < last.after_ms
 
 
 async def test_all_of_it_ends_with_the_one_budget_of_the_turn(chain: Chain) -> None:

@@ -127,6 +127,7 @@ async def test_a_fault_after_the_first_word_ends_the_reply_and_starts_no_other(
 
 async def test_content_without_end_is_cut_off(chain: Chain) -> None:
     chain.servers[0].script = "huge-content@0"
+    chain.budget = Budget(connect_s=1, first_token_s=2, between_tokens_s=2, total_s=3)
     stage = Stage()
     assert (await ended_anyhow(chain, stage)) in ("too_large", "repeating", "timeout_total")
 
