@@ -28,6 +28,7 @@ from bench import (
     seal_and_open,
     session_history,
     turn_latency,
+    turns_at_once,
     webhooks_in,
 )
 from bench.figure import Figure
@@ -40,6 +41,7 @@ MEASUREMENTS: dict[str, Callable[..., list[Figure]]] = {
     "chat-client": chat_client.run,
     "first-sentence": first_sentence.run,
     "model-fallback": model_fallback.run,
+    "turns-at-once": turns_at_once.run,
     "gateway-cpu": gateway_cpu.run,
     "device": device_cost.run,
     "loss": loss.run,

@@ -11,6 +11,8 @@ import random
 import time
 from dataclasses import dataclass, field
 
+import uvloop
+
 from bench.figure import Figure, percentile
 from bench.model import scripted_model
 from schemas.chat import ChatRequest, Content, Message
@@ -40,10 +42,13 @@ class Late:
 
 def run(*, quick: bool) -> list[Figure]:
     """Return how late the first token is with fifty streams in one process."""
-    with scripted_model() as base_url:
-        alone = asyncio.run(_measure(base_url, 1, QUICK_S))
+    with (
+        scripted_model() as base_url,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,  # the worker's own loop
+    ):
+        alone = runner.run(_measure(base_url, 1, QUICK_S))
         gc.collect()
-        late = asyncio.run(_measure(base_url, STREAMS, QUICK_S if quick else FOR_S))
+        late = runner.run(_measure(base_url, STREAMS, QUICK_S if quick else FOR_S))
     note = (
         f"p50 {percentile(late.first, 0.5):.1f} ms, max {max(late.first):.1f} ms of "
         f"{len(late.first)}; further tokens p95 {percentile(late.further, 0.95):.1f} ms; "

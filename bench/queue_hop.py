@@ -128,12 +128,13 @@ class Turns:
 
     async def _wait_for(self, turn_id: str, wanted: Callable[[TurnReply], bool]) -> TurnReply:
         reader = self._streams.read_reply(turn_id, wait_ms=250)
-        async with asyncio.timeout(ANSWER_S), aclosing(_generator(reader)) as entries:
+        async with asyncio.timeout(ANSWER_S), aclosing(generator(reader)) as entries:
             async for entry in entries:
                 if entry is not None and wanted(entry):
                     return entry
         raise NotMeasuredError(f"turn {turn_id} ended without the entry that was waited for")
 
 
-def _generator(reader: object) -> AsyncGenerator[TurnReply | None, None]:
+def generator(reader: object) -> AsyncGenerator[TurnReply | None, None]:
+    """Return a reader of a reply as what it is, so that it can be closed."""
     return cast("AsyncGenerator[TurnReply | None, None]", reader)

@@ -53,31 +53,33 @@ class EspeakTts:
             yield pieces
 
     async def _pieces(self, text: str, voice: str) -> AsyncGenerator[NDArray[np.int16], None]:
-        """Yield pieces of speech; an engine that dies before the first is replaced once."""
-        order = _order(text, VOICES[voice])
-        begun = False
+        """Yield pieces of speech, once the engine has made all of it: it takes milliseconds.
+
+        Whoever waits for the engine must not wait for a listener who is in no hurry.
+        """
+        resampler = Resampler(ENGINE_RATE, REPLY_RATE)
+        for frame in await self._spoken(_order(text, VOICES[voice])):
+            yield resampler.push(np.frombuffer(frame, dtype=np.int16))
+        yield resampler.flush()
+
+    async def _spoken(self, order: Frame) -> list[bytes]:
+        """Return the engine's pieces of PCM; an engine that dies is replaced once."""
         for left in reversed(range(TRIES)):
             try:
                 async with self._pool.lease() as engine:
-                    async for piece in _resampled(engine, order):
-                        begun = True
-                        yield piece
+                    await engine.send(order)
+                    return [frame.payload async for frame in _answer(engine)]
             except EngineGoneError as error:
                 log.warning("tts_engine_lost", tries_left=left)
-                if begun or not left:
-                    raise SynthesisError("the text-to-speech engine failed") from error
-            else:
-                return
+                lost = error
+        raise SynthesisError("the text-to-speech engine failed twice") from lost
+
+
+async def _answer(engine: Engine) -> AsyncIterator[Frame]:
+    while (frame := await engine.receive()).kind != END:
+        yield frame
 
 
 def _order(text: str, voice: EspeakVoice) -> Frame:
     order = {"text": text, "voice": voice.name, "rate": voice.words_per_minute}
     return Frame(SPEAK, json.dumps(order).encode())
-
-
-async def _resampled(engine: Engine, order: Frame) -> AsyncIterator[NDArray[np.int16]]:
-    resampler = Resampler(ENGINE_RATE, REPLY_RATE)
-    await engine.send(order)
-    while (frame := await engine.receive()).kind != END:
-        yield resampler.push(np.frombuffer(frame.payload, dtype=np.int16))
-    yield resampler.flush()

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workers.providers.base_url_allow import operators_allow, tools_allow, users_allow
 from workers.providers.chat import Endpoint, open_client
@@ -15,6 +15,7 @@ from workers.storage.history import History
 from workers.storage.redis_client import connect
 from workers.storage.tool_records import ToolRecords
 from workers.storage.turn_streams import TurnStreams
+from workers.turns.due_first import DueFirst
 from workers.turns.entry_reader import EntryReader
 from workers.turns.models import Models, budget_of
 from workers.turns.ports import SpeechToText, TextToSpeech
@@ -37,6 +38,7 @@ class Clients:
     tts: TextToSpeech
     prompt_rule: PromptRule
     tools: AgentTools
+    encoding: DueFirst = field(default_factory=DueFirst)
 
 
 @contextlib.asynccontextmanager

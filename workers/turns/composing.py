@@ -11,6 +11,7 @@ from typing import Final
 from schemas.chat import ChatRequest
 from schemas.turn import Measured, ReplyAudio, Transcript, TurnError
 from workers.errors import ModelError, TranscriptionError
+from workers.turns.due_first import Playing
 from workers.turns.filler import Aside, Filler
 from workers.turns.groups import first_error
 from workers.turns.lines import apology, filler, not_understood
@@ -121,6 +122,7 @@ class _Voice:
         self._timeline = timeline
         self._held = held
         self._placement = Placement(turn.spoken)
+        self._playing = Playing(ports.encoding, asyncio.get_running_loop().time)
         self._begun = False
 
     async def read_out(self, sentences: Sentences) -> Status:
@@ -164,6 +166,7 @@ class _Voice:
             voice=turn.voice,
             attempt=turn.attempt,
             is_aside=is_aside,
+            playing=self._playing,
         ):
             if isinstance(entry, ReplyAudio) and self._begun:
                 self._timeline.mark_first("first_audio")

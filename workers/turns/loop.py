@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
 
+import uvloop
+
 C = TypeVar("C")
 T = TypeVar("T")
 
@@ -46,7 +48,9 @@ class LoopThread(Generic[C]):
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        # Its sockets and timers cost half of what asyncio's own do.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from schemas.agent import Lines
 from schemas.chat import ChatEvent, ChatRequest, Message
 from schemas.turn import Spoken, TurnReply
+from workers.turns.due_first import DueFirst
 from workers.turns.prompt import PromptRule
 from workers.turns.tool_rounds import NoTools, Toolbox
 
@@ -83,6 +84,8 @@ class Ports:
     conversation: Conversation
     reply: ReplyWriter
     tools: Toolbox = field(default_factory=NoTools)
+    encoding: DueFirst = field(default_factory=DueFirst)
+    """The order in which the turns of one worker encode their speech."""
 
 
 @dataclass(frozen=True)

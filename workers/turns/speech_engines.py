@@ -1,5 +1,6 @@
 """The speech engines of a turn worker, as the settings choose them."""
 
+import asyncio
 import contextlib
 from typing import Final
 
@@ -20,6 +21,7 @@ from workers.providers.scripted_stt import ScriptedStt
 from workers.providers.speech_endpoint import SpeechEndpoint
 from workers.providers.speech_voices import read_voices
 from workers.settings import Settings
+from workers.turns.due_first import DueFirst, Playing
 from workers.turns.hearing import Hearing
 from workers.turns.ports import SpeechToText, TextToSpeech
 from workers.turns.voicing import opus_packets
@@ -105,12 +107,13 @@ async def _warm_up(stt: SpeechToText | None, tts: TextToSpeech | None) -> None:
     """Go the way of a turn once, so that the first user does not wait for what loads lazily."""
     if tts is None:
         return
-    said = [packets async for packets in opus_packets(WORDS, tts, next(iter(VOICES)))]
+    playing = Playing(DueFirst(), asyncio.get_running_loop().time)
+    said = [lot async for lot in opus_packets(WORDS, tts, next(iter(VOICES)), playing)]
     if stt is None:
         return
     async with stt.listen() as listening:
         hearing = Hearing(listening, max_utterance_s=1)
-        hearing.feed(tuple(packet for packets in said for packet in packets))
+        hearing.feed(tuple(packet for lot in said for packet in lot))
         hearing.pause()
         await hearing.text()
 

@@ -92,6 +92,7 @@ async def _take_up(task: TurnTask, clients: Clients, queue_ms: float) -> None:
         conversation=SessionConversation(clients.history, clients.tools.records, task.session_id),
         reply=reply,
         tools=TurnToolbox(task, agent, clients.tools),
+        encoding=clients.encoding,
     )
     timeline = Timeline(time.monotonic, queue_ms, chat.model)
     settings = clients.settings

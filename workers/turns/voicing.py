@@ -7,6 +7,7 @@ from typing import Final
 from edge.media.opus import OpusEncoder
 from schemas.audio import REPLY_RATE
 from schemas.turn import ReplyAudio, ReplyText
+from workers.turns.due_first import Playing
 from workers.turns.ports import TextToSpeech
 from workers.turns.spoken import Place
 
@@ -22,6 +23,7 @@ async def voiced(
     tts: TextToSpeech,
     voice: str,
     attempt: int,
+    playing: Playing,
     is_aside: bool = False,
 ) -> AsyncIterator[ReplyText | ReplyAudio]:
     """Yield the entries of a sentence, without the packets that were heard already.
@@ -31,7 +33,7 @@ async def voiced(
     yield ReplyText(attempt=attempt, sentence=place.number, text=text, is_aside=is_aside)
     position = 0
     waiting: list[bytes] = []
-    async for packets in opus_packets(text, tts, voice):
+    async for packets in opus_packets(text, tts, voice, playing):
         if waiting:
             yield _entry(attempt, place, position, waiting, last=False)
             position += len(waiting)
@@ -54,12 +56,16 @@ def _entry(
     )
 
 
-async def opus_packets(text: str, tts: TextToSpeech, voice: str) -> AsyncIterator[list[bytes]]:
+async def opus_packets(
+    text: str, tts: TextToSpeech, voice: str, playing: Playing
+) -> AsyncIterator[list[bytes]]:
     """Yield the speech of a sentence as lots of up to 25 packets of 20 ms."""
     encoder = OpusEncoder(REPLY_RATE, BITRATE)
     async with tts.speak(text, voice) as pieces:
         async for samples in pieces:
-            packets = encoder.encode(samples)
+            async with playing.turn():
+                packets = encoder.encode(samples)
+            playing.made(len(packets))
             for start in range(0, len(packets), MAX_PACKETS):
                 yield packets[start : start + MAX_PACKETS]
     if rest := encoder.flush():
