@@ -97,7 +97,9 @@ class ToolServer:
                 request.closed.set()
             if not going.done():
                 return
-        writer.write(_answer(path))
+        writer.write(
+            _whole(200, TEXT, repr(headers).encode()) if path == "/echo" else _answer(path)
+        )
         await writer.drain()
 
     async def _go(self, path: str) -> None:

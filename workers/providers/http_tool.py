@@ -22,6 +22,8 @@ MAX_ANSWER: Final = 8_192
 CONNECT_S: Final = 5.0
 KEEPALIVE_S: Final = 4.0
 """Shorter than common servers keep a connection (5 s): a call must not meet one that closes."""
+SHORTEST_SECRET: Final = 8
+"""Shorter words of headers, such as `Bearer` or `Basic`, may stand in an answer."""
 _CUT: Final = "\n[cut off after 8 KiB]"
 
 
@@ -70,7 +72,7 @@ async def call_http_tool(client: httpx.AsyncClient, call: HttpCall, timeout_s: f
     try:
         async with asyncio.timeout(timeout_s), client.stream(**_request(call)) as response:
             _check(response)
-            text = await _text(response)
+            text = _without_secrets(await _text(response), call)
     except TimeoutError:
         raise ToolError(f"no answer within {timeout_s:g} seconds") from None
     except (BlockedAddressError, InvalidBaseUrlError):
@@ -115,6 +117,15 @@ def _check(response: httpx.Response) -> None:
     is_text = kind.startswith("text/") or kind.endswith(("/json", "+json", "/xml", "+xml"))
     if kind and not is_text:
         raise ToolError(f"status {response.status_code}, and the answer is neither text nor JSON")
+
+
+def _without_secrets(text: str, call: HttpCall) -> str:
+    """Return the answer without what the headers hold: some servers repeat what they are sent."""
+    for _, value in call.headers:
+        for word in (value.get_secret_value(), *value.get_secret_value().split()):
+            if len(word) >= SHORTEST_SECRET:
+                text = text.replace(word, "…")
+    return text
 
 
 async def _text(response: httpx.Response) -> str:

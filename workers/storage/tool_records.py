@@ -44,10 +44,19 @@ class ToolRecords:
             if number == 0:
                 pipe.lrem(_session_key(session_id), 0, turn_id)
                 pipe.rpush(_session_key(session_id), turn_id)
-                pipe.ltrim(_session_key(session_id), -MAX_TURNS, -1)
             pipe.expire(_session_key(session_id), EXPIRE_S)
             answers = await pipe.execute()
+        if number == 0:
+            await self._drop_old(session_id)
         return _ROUND.validate_json(answers[1])
+
+    async def _drop_old(self, session_id: str) -> None:
+        """Remove the turns beyond those that a session keeps."""
+        key = _session_key(session_id)
+        old = await self._redis.lrange(key, 0, -MAX_TURNS - 1)
+        if old:
+            await self._redis.ltrim(key, -MAX_TURNS, -1)
+            await self._redis.delete(*(_turn_key(_text(turn_id)) for turn_id in old))
 
     async def claim(self, turn_id: str, number: int, index: int) -> bool:
         """Note that a call begins; False where that was noted before."""

@@ -9,6 +9,7 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
+from tests.servers.planted import found_in, planted
 from tests.servers.tool_server import ToolServer
 from workers.errors import ToolError
 from workers.providers.base_url_allow import parse_allow
@@ -89,6 +90,18 @@ async def test_odd_answers_are_made_fit_for_the_model(
     server: ToolServer, client: httpx.AsyncClient, path: str, answer: str
 ) -> None:
     assert await call_http_tool(client, call(server.url(path)), 5) == answer
+
+
+async def test_a_server_that_repeats_its_headers_tells_the_model_no_secret(
+    server: ToolServer, client: httpx.AsyncClient
+) -> None:
+    secret = planted("header")
+    headers = (("Authorization", SecretStr(f"Bearer {secret}")), ("X-Key", SecretStr("short")))
+    said = HttpCall(server.url("/echo"), "GET", headers, {}, {})
+    answer = await call_http_tool(client, said, 5)
+    assert found_in(answer.encode()) == []
+    assert "'authorization': '…'" in answer
+    assert server.requests[0].headers["authorization"] == f"Bearer {secret}"
 
 
 @pytest.mark.parametrize(
