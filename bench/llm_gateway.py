@@ -34,13 +34,19 @@ tokens_per_minute = 1_000_000_000
 [models.told]
 base_url = "{url}"
 model = "{script}"
+[models.burst]
+base_url = "{url}"
+model = "{burst}"
 """
+SCRIPT: Final = f"stub-say;ttft={FIRST_S};rate={RATE};tokens={{}}"
+BURST_TOKENS: Final = 10
+BURST: Final = SCRIPT.format(BURST_TOKENS)
 
 
 def run(*, quick: bool) -> list[Figure]:
     """Return what is added to the first token and to the whole of a stream."""
     tokens = QUICK_TOKENS if quick else TOKENS
-    script = f"stub-say;ttft={FIRST_S};rate={RATE};tokens={tokens}"
+    script = SCRIPT.format(tokens)
     with scripted_model() as upstream, _gateway(upstream, script) as gateway:
         return asyncio.run(_measure(upstream, script, gateway, tokens))
 
@@ -51,7 +57,7 @@ def _gateway(upstream: str, script: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         file = home / "models.toml"
-        file.write_text(MODELS.format(url=upstream, script=script))
+        file.write_text(MODELS.format(url=upstream, script=script, burst=BURST))
         with private_redis(home) as redis_url:
             settings = Settings(
                 _env_file=None, home=home / "home", redis_url=redis_url, llm_gateway_models=file
@@ -67,9 +73,9 @@ async def _measure(upstream: str, script: str, gateway: str, tokens: int) -> lis
     places = (upstream, script), (gateway, "told")
     bursts: list[list[Timed]] = []
     kept: list[list[Timed]] = []
-    for place in places * 2:
-        async with StreamReader.open(*place, KEY, STREAMS) as reader:
-            bursts.append(await reader.burst(tokens))
+    for url, model in ((upstream, BURST), (gateway, "burst")) * 2:
+        async with StreamReader.open(url, model, KEY, STREAMS) as reader:
+            bursts.append(await reader.burst(BURST_TOKENS))
     for place in places:
         async with StreamReader.open(*place, KEY, STREAMS) as reader:
             kept.append(await reader.keep_asking(tokens, TIMES, FIRST_S + tokens / RATE))
