@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 from celery import Celery
@@ -27,6 +27,7 @@ from workers.gateway.rest_errors import ApiError, unavailable
 from workers.gateway.sealer import Sealer
 from workers.gateway.webhook_events import read_event, to_change
 from workers.secrets.secret_box import SecretBox
+from workers.storage.config_events import take_turn
 from workers.storage.config_inbox import accept_event, send_event
 from workers.storage.database import reading, writing
 from workers.storage.source_rows import StoredSource, find_source
@@ -38,8 +39,13 @@ THREADS: Final = 8
 FRESH_S: Final = 2.0
 """How long a source is believed without another look, in seconds: a removed one stops by then."""
 MOST_KNOWN: Final = 1_000
+MOST_UNDER_WAY: Final = 512
+TURN_S: Final = 10.0
+"""How long a webhook waits for its turn to be written down, in seconds."""
 MOST_UNSENT: Final = 1_000
 """How many ids may wait for the queue; those beyond it are sent by a config worker, later."""
+
+Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
 
@@ -77,9 +83,9 @@ class WebhookInbox:
         self._threads = threads
         self._publisher = publisher
         self._unsent = 0
+        self._under_way = 0
         # SQLite has one writer, and lets those that wait for it starve: here they queue up.
-        is_sqlite = engine.dialect.name == "sqlite"
-        self._writer = threading.Lock() if is_sqlite else contextlib.nullcontext()
+        self._writers = threading.Semaphore(1 if engine.dialect.name == "sqlite" else THREADS)
         self._senders: dict[str, Sender] = {}
 
     @classmethod
@@ -106,7 +112,7 @@ class WebhookInbox:
         known = self._senders.get(source_id)
         if known is not None and not is_fresh and loop.time() - known.seen_at < FRESH_S:
             return known
-        sender = await loop.run_in_executor(self._threads, self._find, source_id, loop.time())
+        sender = await self._run(self._find, source_id, loop.time())
         self._senders.pop(source_id, None)
         if sender is not None:
             self._senders[source_id] = sender
@@ -120,13 +126,20 @@ class WebhookInbox:
         Raises ApiError: 409 where another body came under this id, 422 for an event that is not
         valid; StorageUnavailableError.
         """
-        loop = asyncio.get_running_loop()
-        event_id, is_new = await loop.run_in_executor(
-            self._threads, self._take, source, webhook_id, body
-        )
+        event_id, is_new = await self._run(self._take, source, webhook_id, body)
         if is_new:
             self._publish(event_id)
         return event_id
+
+    async def _run(self, work: Callable[..., Result], *arguments: object) -> Result:
+        if self._under_way >= MOST_UNDER_WAY:
+            raise unavailable("there are too many webhooks at once")
+        self._under_way += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, work, *arguments)
+        finally:
+            self._under_way -= 1
 
     def _find(self, source_id: str, seen_at: float) -> Sender | None:
         with reading(self._engine) as connection:
@@ -156,12 +169,15 @@ class WebhookInbox:
         body_hash = hashlib.sha256(body).hexdigest()
         change, sealed = to_change(source.account, event, self._sealer)
         accept = partial(self._accept, source, webhook_id, body_hash, change, sealed)
-        with self._writer:
-            try:
-                return accept()
-            except (IntegrityError, StorageUnavailableError):
-                # Another process took it in meanwhile, or had the database for long.
-                return accept()
+        if not self._writers.acquire(timeout=TURN_S):
+            raise StorageUnavailableError("the database is busy with other webhooks")
+        try:
+            return accept()
+        except (IntegrityError, StorageUnavailableError):
+            # Another process took it in meanwhile, or had the database for long.
+            return accept()
+        finally:
+            self._writers.release()
 
     def _accept(
         self,
@@ -172,6 +188,7 @@ class WebhookInbox:
         sealed: tuple[str, ...],
     ) -> tuple[str, bool]:
         with writing(self._engine) as connection:
+            take_turn(connection, change.agent_id)
             known = _known(connection, source, webhook_id, body_hash)
             if known is not None:
                 return known, False
