@@ -15,8 +15,10 @@ from typing import Annotated, Literal
 import typer
 
 from workers.commands.accounts import accounts
+from workers.commands.apply import apply
 from workers.commands.console import plain_errors, read_settings
 from workers.commands.events import events
+from workers.commands.export import export
 from workers.commands.keys import keys
 from workers.commands.llm_stub import HELP as LLM_STUB
 from workers.commands.llm_stub import llm_stub
@@ -39,6 +41,8 @@ app.add_typer(keys, name="keys")
 app.add_typer(events, name="events")
 app.add_typer(secrets, name="secrets")
 app.add_typer(webhooks, name="webhooks")
+app.command()(apply)
+app.command()(export)
 app.command("llm-stub", help=LLM_STUB)(llm_stub)
 
 

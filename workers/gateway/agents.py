@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from schemas.agent import VOICES, Agent, AgentCreate, AgentUpdate, LlmView
 from schemas.closed import Closed
-from schemas.ids import AgentId, is_id
+from schemas.ids import AgentId, agent_id_of, is_id
 from workers.gateway.auth import GuardedRoute, require_account
 from workers.gateway.resources import Resources
 from workers.gateway.rest_errors import ApiError
@@ -79,9 +79,19 @@ async def list_agents(
     held: Held,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
+    external_id: Annotated[str | None, Query(min_length=1, max_length=256)] = None,
 ) -> AgentPage:
-    """List agents, newest first; `next_cursor` asks for those behind the last one."""
-    found = await held.agents.page(account, limit + 1, None if cursor is None else _read(cursor))
+    """List agents, newest first; `next_cursor` asks for those behind the last one.
+
+    With `external_id`, the one that you call so, if it is there.
+    """
+    if external_id is not None:
+        named = await held.agents.get(agent_id_of(account, external_id), account)
+        found = [] if named is None else [named]
+    else:
+        found = await held.agents.page(
+            account, limit + 1, None if cursor is None else _read(cursor)
+        )
     shown, has_more = found[:limit], len(found) > limit
     return AgentPage(
         agents=tuple(

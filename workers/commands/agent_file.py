@@ -1,0 +1,96 @@
+"""Files of agents: YAML, JSON, NDJSON and CSV, read row by row."""
+# ruff: noqa: PLC0415  # a command loads what it needs when it runs
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from workers.batch_files.formats import READERS
+from workers.batch_files.rows import FileError, RawRow, bad_row
+from workers.errors import EdgewiseError
+
+MEDIA_TYPES: Final = {
+    ".ndjson": "application/x-ndjson",
+    ".jsonl": "application/x-ndjson",
+    ".json": "application/json",
+    ".csv": "text/csv",
+}
+YAML: Final = (".yaml", ".yml")
+_PIECE: Final = 65_536
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_SECRETS: Final = ("api_key", "value")
+"""Fields that may name a variable of the environment."""
+
+
+class AgentFileError(EdgewiseError):
+    """A file of agents cannot be read; the message says why and repeats nothing of it."""
+
+
+def read_agents(file: Path, environment: Mapping[str, str] = os.environ) -> Iterator[RawRow]:
+    """Yield the rows of a file, `${NAME}` in keys replaced; raises AgentFileError."""
+    suffix = file.suffix.lower()
+    read: Callable[[Path], Iterator[RawRow]] = _read_yaml if suffix in YAML else _read_pieces
+    if suffix not in YAML and suffix not in MEDIA_TYPES:
+        known = ", ".join((*YAML, *MEDIA_TYPES))
+        raise AgentFileError(f"{file}: its name has to end in one of {known}")
+    try:
+        for row in read(file):
+            yield row if row.error else _with_secrets(row, environment)
+    except OSError as error:
+        raise AgentFileError(f"{file}: {error.strerror}") from None
+    except FileError as error:
+        raise AgentFileError(f"{file}: {error}") from None
+
+
+def _read_pieces(file: Path) -> Iterator[RawRow]:
+    reader = READERS[MEDIA_TYPES[file.suffix.lower()]]()
+    with file.open("rb") as stream:
+        while piece := stream.read(_PIECE):
+            yield from reader.feed(piece)
+    yield from reader.end()
+
+
+def _read_yaml(file: Path) -> Iterator[RawRow]:
+    import yaml
+
+    try:
+        found = yaml.safe_load(file.read_bytes())
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise FileError(f"{where}not valid YAML") from None
+    rows = found.get("agents") if isinstance(found, dict) else found
+    if not isinstance(rows, list):
+        raise FileError("holds no list of agents")
+    for place, row in enumerate(rows, 1):
+        if isinstance(row, dict):
+            yield RawRow(place, row)
+        else:
+            yield bad_row(place, "the row is no mapping of fields")
+
+
+def _with_secrets(row: RawRow, environment: Mapping[str, str]) -> RawRow:
+    missing: list[str] = []
+
+    def known(match: re.Match[str]) -> str:
+        if match[1] not in environment:
+            missing.append(match[1])
+        return environment.get(match[1], "")
+
+    def replaced(value: Any, name: str = "") -> Any:
+        if isinstance(value, dict):
+            return {key: replaced(each, str(key)) for key, each in value.items()}
+        if isinstance(value, list):
+            return [replaced(each) for each in value]
+        if isinstance(value, str) and name in _SECRETS:
+            return _VARIABLE.sub(known, value)
+        return value
+
+    secret: dict[str, Any] = {
+        key: replaced(row.fields[key]) for key in ("llm", "tools") if key in row.fields
+    }
+    if missing:
+        return bad_row(row.line, f"{missing[0]} is not set in the environment")
+    return RawRow(row.line, {**row.fields, **secret})

@@ -1,0 +1,113 @@
+"""What `edgewise apply --dry-run` shows: field by field, and never a key."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import typer
+from pydantic import ValidationError
+
+from schemas.agent import AgentFields
+from schemas.batch import DeleteRow, RowError, UpsertRow
+from workers.batch_files.rows import RawRow
+from workers.commands.gateway_client import answer_of
+
+_NOT_FOUND = 404
+
+
+def preview(client: httpx.Client, rows: Iterator[RawRow]) -> list[RowError]:
+    """Write what each row would change; return the rows that would fail."""
+    errors, unchanged = list[RowError](), 0
+    for raw in rows:
+        row = raw.error or _read(raw)
+        if isinstance(row, RowError):
+            errors.append(row)
+            continue
+        held = _find(client, row)
+        if row.id is not None and held is None and isinstance(row, UpsertRow):
+            errors.append(_error(raw.line, "there is no such agent", "id"))
+            continue
+        shown = _difference(row, held)
+        unchanged += not shown
+        for line in shown:
+            typer.echo(line)
+    typer.echo(f"= {unchanged} unchanged")
+    return errors
+
+
+def _read(raw: RawRow) -> UpsertRow | DeleteRow | RowError:
+    model = DeleteRow if raw.fields.get("delete") is True else UpsertRow
+    try:
+        return model.model_validate(raw.fields)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        param = ".".join(str(part) for part in first["loc"]) or None
+        return _error(raw.line, first["msg"].removeprefix("Value error, "), param)
+
+
+def _error(line: int, message: str, param: str | None) -> RowError:
+    return RowError(line=line, code="validation_error", message=message, param=param)
+
+
+def _find(client: httpx.Client, row: UpsertRow | DeleteRow) -> dict[str, Any] | None:
+    agent_id = row.id
+    if agent_id is None:
+        page = answer_of(client.get("/v1/agents", params={"external_id": row.external_id}))
+        if not page["agents"]:
+            return None
+        agent_id = page["agents"][0]["id"]
+    answer = client.get(f"/v1/agents/{agent_id}")
+    if answer.status_code == _NOT_FOUND:
+        return None
+    found: dict[str, Any] = answer_of(answer)
+    return found
+
+
+def _difference(row: UpsertRow | DeleteRow, held: dict[str, Any] | None) -> list[str]:
+    name = row.external_id or row.id
+    if isinstance(row, DeleteRow):
+        return [] if held is None else [f"- {name}"]
+    wanted = row.model_dump(mode="json", include=set(AgentFields.model_fields))
+    if row.llm is not None:
+        wanted["llm"] = [{"base_url": e.base_url, "model": e.model} for e in row.llm]
+    if row.tools is not None:
+        wanted["tools"] = [_tool(tool.model_dump(mode="json")) for tool in row.tools]
+    before, after = _flat(held or {}), _flat(wanted)
+    known = {path for path in before if path.split(".")[0] in wanted}
+    lines = [
+        f"    {path}: {_shown(before, path)} -> {_shown(after, path)}"
+        for path in sorted(known | after.keys())
+        if held is not None and _shown(before, path) != _shown(after, path)
+    ]
+    lines += [
+        f"    llm.{number}.api_key: sent; it is not known here whether it is another one"
+        for number, entry in enumerate(row.llm or ())
+        if held is not None and entry.api_key is not None
+    ]
+    if held is None:
+        return [f"+ {name}"]
+    return [f"~ {name}", *lines] if lines else []
+
+
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    if tool["http"]:
+        tool["http"]["headers"] = [{"name": header["name"]} for header in tool["http"]["headers"]]
+    return tool
+
+
+def _shown(fields: dict[str, Any], path: str) -> str:
+    return json.dumps(fields.get(path), ensure_ascii=False)
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Return the leaves of a document by their paths; an empty list or object is a leaf."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    found: dict[str, Any] = {}
+    for name, each in inner:
+        place = f"{path}.{name}" if path else str(name)
+        if isinstance(each, dict | list) and each:
+            found |= _flat(each, place)
+        elif each not in ([], {}):
+            found[place] = each
+    return found

@@ -1,0 +1,98 @@
+"""`edgewise export`: all agents of an account as a file that `edgewise apply` takes again."""
+# ruff: noqa: PLC0415  # a command loads what it needs when it runs
+
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from workers.commands.gateway_client import DEFAULT_URL, Key, Url, answer_of, gateway
+
+if TYPE_CHECKING:
+    import httpx
+
+PAGE: Final = 200
+AT_ONCE: Final = 8
+_NOT_FOUND: Final = 404
+_HEAD: Final = (
+    "# Keys are never exported: an entry of `llm` without api_key keeps the one that is stored\n"
+    "# for its base_url. Tools with headers are left out, and stay as they are.\n"
+)
+
+
+def export(
+    *,
+    form: Annotated[
+        Literal["yaml", "ndjson"], typer.Option("--format", help="How it is written.")
+    ] = "yaml",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where it goes; unset, standard output.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+) -> None:
+    """Write all agents, newest first, so that `edgewise apply` makes them so again.
+
+    Keys of models and headers of tools cannot be exported. Applied to the system they came from,
+    agents keep theirs; elsewhere they have to be added, and agents without external_id are known
+    by ids that exist here alone.
+    """
+    with gateway(url, key) as client:
+        stream = sys.stdout if out is None else out.open("w", encoding="utf-8")
+        try:
+            count = 0
+            if form == "yaml":
+                stream.write(_HEAD)
+            for row in _rows(client):
+                stream.write(_text(row, form))
+                count += 1
+            if form == "yaml" and not count:
+                stream.write("[]\n")
+        finally:
+            if out is not None:
+                stream.close()
+    typer.echo(f"{count} agents", err=True)
+
+
+def _text(row: dict[str, Any], form: str) -> str:
+    if form == "ndjson":
+        return json.dumps(row, ensure_ascii=False) + "\n"
+    import yaml
+
+    return str(yaml.safe_dump([row], sort_keys=False, allow_unicode=True))
+
+
+def _rows(client: "httpx.Client") -> Iterator[dict[str, Any]]:
+    """Yield the agents as rows, a page in memory at a time."""
+
+    def record(agent_id: str) -> dict[str, Any] | None:
+        answer = client.get(f"/v1/agents/{agent_id}")
+        if answer.status_code == _NOT_FOUND:  # deleted meanwhile
+            return None
+        found: dict[str, Any] = answer_of(answer)
+        return found
+
+    query: dict[str, str | int] = {"limit": PAGE}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while True:
+            page = answer_of(client.get("/v1/agents", params=query))
+            for agent in pool.map(record, [each["id"] for each in page["agents"]]):
+                if agent is not None:
+                    yield _row(agent)
+            if not page["has_more"]:
+                return
+            query["cursor"] = page["response_metadata"]["next_cursor"]
+
+
+def _row(agent: dict[str, Any]) -> dict[str, Any]:
+    """Return a record as a row: by its owner's name for it where it has one."""
+    known = "external_id" if agent["external_id"] else "id"
+    gone = {"id", "external_id", "created_at", "updated_at"}
+    row = {known: agent[known]} | {name: agent[name] for name in agent if name not in gone}
+    if any(tool["http"] and tool["http"]["headers"] for tool in row["tools"]):
+        del row["tools"]
+    return row
