@@ -20,9 +20,7 @@ def test_the_device_runs_a_tool_and_the_model_answers_with_its_result(
     agent = system.agent(tools=[LIGHTS])
     with model.calls_tools():
         heard = talk(system, agent, go_forward, options=["--tool", "lights=echo the hall is lit"])
-        silent = talk(system, agent, go_forward)
     assert heard.turn["error"] is None, heard
     assert heard.turn["reply_text"].startswith("The tool said: the hall is lit")
-    assert "no such tool on this device" in silent.turn["reply_text"]
     roles = [message["role"] for message in model.requests[1].body["messages"]]
     assert roles == ["system", "user", "assistant", "tool"]

@@ -44,6 +44,7 @@ async def test_a_session_remembers_its_last_turns_and_forgets_them_all_with_its_
     assert len(known) == MAX_TURNS
     assert list(known)[-1] == "t5"
     assert "t0" not in known
+    assert await records.rounds("t0") == ()
     await History(redis).forget("s")
     assert await records.of_session("s") == {}
     assert await records.rounds("t5") == ()
