@@ -3,48 +3,39 @@
 import asyncio
 import contextlib
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Engine
 
-from schemas.config_event import Change
 from workers.errors import (
     CredentialsUnavailableError,
     KeysUnavailableError,
-    StorageUnavailableError,
 )
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.gateway.sealer import Sealer
 from workers.gateway.webhook_events import read_event, to_change
+from workers.gateway.webhook_writer import VerifiedWebhook, WebhookWriter
 from workers.secrets.secret_box import SecretBox
-from workers.storage.config_events import take_turn
-from workers.storage.config_inbox import accept_event, send_event
-from workers.storage.database import reading, writing
+from workers.storage.config_inbox import send_event
+from workers.storage.database import reading
 from workers.storage.source_rows import StoredSource, find_source
-from workers.storage.webhook_receipts import Receipt, add_receipt, find_receipt, find_same_body
 from workers.storage.webhook_secret_rows import StoredSecret, valid_secrets
 from workers.webhooks.signature import SecretFormError, key_of
 
-THREADS: Final = 8
+THREADS: Final = 16
 FRESH_S: Final = 2.0
 """How long a source is believed without another look, in seconds: a removed one stops by then."""
 MOST_KNOWN: Final = 1_000
 MOST_UNDER_WAY: Final = 512
-TURN_S: Final = 10.0
-"""How long a webhook waits for its turn to be written down, in seconds."""
 MOST_UNSENT: Final = 1_000
 """How many ids may wait for the queue; those beyond it are sent by a config worker, later."""
-
 Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
@@ -84,8 +75,7 @@ class WebhookInbox:
         self._publisher = publisher
         self._unsent = 0
         self._under_way = 0
-        # SQLite has one writer, and lets those that wait for it starve: here they queue up.
-        self._writers = threading.Semaphore(1 if engine.dialect.name == "sqlite" else THREADS)
+        self._writer = WebhookWriter(engine)
         self._senders: dict[str, Sender] = {}
 
     @classmethod
@@ -168,34 +158,7 @@ class WebhookInbox:
             raise ApiError(422, "validation_error", message, param="id")
         body_hash = hashlib.sha256(body).hexdigest()
         change, sealed = to_change(source.account, event, self._sealer)
-        accept = partial(self._accept, source, webhook_id, body_hash, change, sealed)
-        if not self._writers.acquire(timeout=TURN_S):
-            raise StorageUnavailableError("the database is busy with other webhooks")
-        try:
-            return accept()
-        except (IntegrityError, StorageUnavailableError):
-            # Another process took it in meanwhile, or had the database for long.
-            return accept()
-        finally:
-            self._writers.release()
-
-    def _accept(
-        self,
-        source: StoredSource,
-        webhook_id: str,
-        body_hash: str,
-        change: Change,
-        sealed: tuple[str, ...],
-    ) -> tuple[str, bool]:
-        with writing(self._engine) as connection:
-            take_turn(connection, change.agent_id)
-            known = _known(connection, source, webhook_id, body_hash)
-            if known is not None:
-                return known, False
-            event_id = accept_event(connection, change, sealed=sealed)
-            receipt = Receipt(body_hash, event_id)
-            add_receipt(connection, source.id, webhook_id, receipt, datetime.now(UTC))
-            return event_id, True
+        return self._writer.accept(VerifiedWebhook(source, webhook_id, body_hash, change, sealed))
 
     def _publish(self, event_id: str) -> None:
         """Send an event without waiting: where it gets lost, a config worker sends it again."""
@@ -216,22 +179,3 @@ class WebhookInbox:
         self._unsent -= 1
         if not sent.cancelled() and (error := sent.exception()) is not None:
             log.error("an event could not be sent", error=type(error).__name__)
-
-
-def _known(
-    connection: Connection, source: StoredSource, webhook_id: str, body_hash: str
-) -> str | None:
-    """Return the event of a webhook that came before, None for a new one.
-
-    GitHub signs the body alone, not the id: a body that came before is the same webhook under
-    whatever id. Raises ApiError, 409, where another body came under this id.
-    """
-    receipt = find_receipt(connection, source.id, webhook_id)
-    if receipt is None and source.scheme == "github":
-        receipt = find_same_body(connection, source.id, body_hash)
-    if receipt is None:
-        return None
-    if receipt.body_hash != body_hash:
-        message = "another body came under this id before"
-        raise ApiError(409, "idempotency_key_reuse", message, param="webhook-id")
-    return receipt.event_id
