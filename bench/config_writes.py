@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 
 import httpx
 
@@ -21,14 +22,15 @@ CREATED = 201
 
 def run(*, quick: bool) -> list[Figure]:
     """Return the median of a call alone and the rate of 32 at once, for SQLite and PostgreSQL."""
-    return [
-        figure
-        for database, system, _ in databases()
-        for figure in asyncio.run(_measure(database, system, quick=quick))
-    ]
+    with closing(databases()) as each:
+        return [
+            figure
+            for database, system, _ in each
+            for figure in asyncio.run(_measure(database, system, quick=quick))
+        ]
 
 
-def databases() -> Iterator[tuple[str, System, str | None]]:
+def databases() -> Generator[tuple[str, System, str | None], None, None]:
     """Run a system on each of the two databases in turn; its URL, None for SQLite in the home."""
     with measured_system() as system:
         yield "SQLite", system, None

@@ -6,6 +6,7 @@ are published one after another while it works them off.
 
 import asyncio
 import signal
+from contextlib import closing
 
 import psutil
 from sqlalchemy import Engine
@@ -33,10 +34,10 @@ FIELDS = AgentFields(name="a", system_prompt="b", voice=Voice(voice_id="ivy"))
 def run(*, quick: bool) -> list[Figure]:
     """Return the 95th percentile of the wait, for SQLite and PostgreSQL."""
     probes = QUICK_PROBES if quick else PROBES
-    return [
-        asyncio.run(_measure(database, system, url, probes))
-        for database, system, url in databases()
-    ]
+    with closing(databases()) as each:
+        return [
+            asyncio.run(_measure(database, system, url, probes)) for database, system, url in each
+        ]
 
 
 async def _measure(database: str, system: System, url: str | None, probes: int) -> Figure:
