@@ -15,6 +15,7 @@ from rich.console import Console
 
 from bench import (
     barge_in,
+    batch,
     chat_client,
     config_writes,
     device_cost,
@@ -48,6 +49,7 @@ MEASUREMENTS: dict[str, Callable[..., list[Figure]]] = {
     "llm-gateway": llm_gateway.run,
     "seal-and-open": seal_and_open.run,
     "config-writes": config_writes.run,
+    "batch": batch.run,
     "queue-wait": queue_wait.run,
     "session-history": session_history.run,
     "webhooks-in": webhooks_in.run,

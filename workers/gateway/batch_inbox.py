@@ -28,7 +28,7 @@ from workers.storage.database import reading, writing
 THREADS: Final = 2
 """Bodies that are read at once; others wait, and so does what else they bring."""
 PIECE: Final = 65_536
-AT_ONCE: Final = 4
+AT_ONCE: Final = 2
 """Groups of one batch that workers apply at once."""
 
 Answer = TypeVar("Answer")
