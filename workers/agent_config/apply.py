@@ -23,6 +23,7 @@ from workers.storage.database import reading, writing
 from workers.storage.event_leases import (
     bury_spent,
     give_back,
+    is_row,
     next_of_agent,
     note_failure,
     take_lease,
@@ -60,11 +61,15 @@ def apply_in_order(
     of those behind it may be dropped. Raises as `apply_event` does.
     """
     tried: str | None = None
+    with reading(engine) as connection:
+        can_wait = is_row(connection, event_id)
     while True:
         now = clock()
         with reading(engine) as connection:
             head = next_of_agent(connection, event_id, now)
         if head is None or not head.is_free or head.event_id == tried:
+            return
+        if head.is_staged and can_wait:
             return
         tried = head.event_id
         outcome = apply_event(engine, tried, now, vault, check, lease_s=lease_s)

@@ -6,7 +6,8 @@ waits for one, has its turn between two groups.
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import structlog
 from celery import Celery, Task
@@ -26,6 +27,9 @@ from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
 from workers.storage.agent_cache import RENEW_COPY, copy_arguments, copy_key, gone_arguments
 from workers.storage.config_inbox import send_batch, send_event
+
+IDLE_S: Final = 0.2
+"""How long a batch rests whose next rows all wait for others."""
 
 log = structlog.get_logger(__name__)
 
@@ -55,9 +59,11 @@ def add_batch_task(
         if applied is None:
             return
         renew_copies(redis, applied.outcomes)
-        alone = len(applied.alone)
-        log.info("a group of rows was applied", batch_id=batch_id, rows=applied.size, alone=alone)
-        _send(send_batch, app, batch_id)
+        counts = {"alone": len(applied.alone), "behind": applied.behind}
+        log.info("a group of rows was applied", batch_id=batch_id, rows=applied.size, **counts)
+        # Where all of it waits for what others are on, it is not asked for again at once.
+        is_idle = applied.behind == applied.size
+        _send(partial(send_batch, countdown_s=IDLE_S if is_idle else None), app, batch_id)
         for event_id in applied.alone:
             _send(send_event, app, event_id)
 

@@ -1,8 +1,8 @@
 """Applying the rows of a batch, a group in one transaction.
 
-Rows that cannot go along with their group, because an earlier event of their agent is not
-settled yet, a name does not resolve in time, or one of the group is poisonous, are given back:
-each is then sent and applied alone, and dies alone.
+Rows whose agent has an earlier event that is not settled yet are left to a later group. Where
+a name does not resolve in time, or one of the group is poisonous, they are given back: each is
+then sent and applied alone, and dies alone.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ from workers.agent_config.opening import Check, open_group
 from workers.agent_config.settling import Outcome, settle_group
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
-from workers.storage.batch_rows import claim_group, with_earlier_events
-from workers.storage.database import reading, writing
+from workers.storage.batch_rows import claim_group, put_back, with_earlier_events
+from workers.storage.database import writing
 from workers.storage.event_leases import give_back_all
 
 GROUP: Final = 250
@@ -28,10 +28,13 @@ log = structlog.get_logger(__name__)
 
 
 class Applied(NamedTuple):
-    """What became of a group; `alone` are the events that were given back."""
+    """What became of a group."""
 
     outcomes: list[Outcome]
     alone: list[str]
+    """Events that were given back, to be tried one by one."""
+    behind: int
+    """How many were left to a later group."""
     size: int
 
 
@@ -52,14 +55,14 @@ def apply_group(
     owner, now = new_owner(), clock()
     until = now + timedelta(seconds=lease_s)
     with writing(engine) as connection:
-        rows = claim_group(connection, batch_id, owner, until=until, limit=size)
-    if not rows:
+        claimed = claim_group(connection, batch_id, owner, until=until, limit=size)
+        behind = with_earlier_events(connection, claimed)
+        put_back(connection, behind, owner)
+    if not claimed:
         return None
+    rows = [row for row in claimed if row.event_id not in behind]
     try:
-        with reading(engine) as connection:
-            behind = with_earlier_events(connection, rows)
-        ready = [row for row in rows if row.event_id not in behind]
-        opened = open_group(ready, vault, check, within_s=lease_s / 2)
+        opened = open_group(rows, vault, check, within_s=lease_s / 2)
         with writing(engine) as connection:
             outcomes = settle_group(connection, vault, opened, owner, clock())
     except StorageUnavailableError:
@@ -74,4 +77,4 @@ def apply_group(
     if alone:
         with writing(engine) as connection:
             give_back_all(connection, alone, owner, clock())
-    return Applied(outcomes, alone, len(rows))
+    return Applied(outcomes, alone, len(behind), len(claimed))

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from workers.errors import StorageUnavailableError
+from workers.storage.batch_rows import has_lost_rows, regroup
 from workers.storage.batch_sweep import claim_stalled, has_leftovers, stalled, sweep_leftovers
 from workers.storage.config_events import withdraw_overdue
 from workers.storage.config_inbox import RESEND_S, send_batch, send_event
@@ -70,11 +71,17 @@ def reconcile(engine: Engine, send: Callable[[str], None], now: datetime) -> int
 def reconcile_batches(engine: Engine, send: Callable[[str], None], now: datetime) -> int:
     """Send batches that stalled again and return how many; remove what is left of given-up ones.
 
-    Raises as `reconcile` does.
+    Rows whose worker ended in the middle go into another group. Raises as `reconcile` does.
     """
     with reading(engine) as connection:
         late = stalled(connection, now, AT_A_TIME)
         is_untidy = has_leftovers(connection, now)
+        has_lost = has_lost_rows(connection, now)
+    if has_lost:
+        with writing(engine) as connection:
+            lost = regroup(connection, now)
+        for batch_id in lost:
+            send(batch_id)
     if is_untidy:
         with writing(engine) as connection:
             sweep_leftovers(connection, now)
@@ -92,8 +99,8 @@ def _run(engine: Engine, celery: Celery, stop: threading.Event) -> None:
     send, send_group = partial(send_event, celery), partial(send_batch, celery)
     while not stop.wait(EVERY_S * random.uniform(0.5, 1.5)):  # noqa: S311  # spreads load, guards nothing
         try:
-            count = reconcile(engine, send, datetime.now(UTC))
-            count += reconcile_batches(engine, send_group, datetime.now(UTC))
+            count = reconcile_batches(engine, send_group, datetime.now(UTC))
+            count += reconcile(engine, send, datetime.now(UTC))
         except (StorageUnavailableError, BrokerError, RedisError) as error:
             log.warning("overdue config events were not sent", error=type(error).__name__)
         else:

@@ -1,11 +1,11 @@
 """The rows of batches as config events: staged, claimed in groups. Inside a transaction."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
 from schemas.config_event import Change
 from schemas.ids import new_id
@@ -16,6 +16,8 @@ from workers.storage.tables import config_events, to_microseconds
 
 MOST_BYTES: Final = 2 * 1_048_576
 """How much text the rows of one group may have in all, in characters."""
+GROUP_ATTEMPTS: Final = 2
+"""How often a row is tried in a group; after that its last attempt is made alone."""
 _columns = config_events.c
 
 
@@ -72,19 +74,21 @@ def claim_group(
     until: datetime,
     limit: int,
 ) -> list[LeasedEvent]:
-    """Take the next staged rows of a running batch, by line, and count the attempt.
+    """Take the next staged rows of this account's running batches, and count the attempt.
 
-    As many as `limit`, or fewer where they are long. None are left over for two workers at once.
+    The oldest come first, whichever batch they are of, so that none waits for one of another
+    batch. As many as `limit`, or fewer where they are long, and none for two workers at once.
     """
+    account = select(batches.c.account).where(batches.c.id == batch_id).scalar_subquery()
     wanted = (
         select(_columns.id, func.length(_columns.body))
         .join(batches, batches.c.id == _columns.batch_id)
         .where(
-            _columns.batch_id == batch_id,
+            _columns.account == account,
             _columns.status == "staged",
             batches.c.status == "running",
         )
-        .order_by(_columns.line)
+        .order_by(_columns.accepted_at, _columns.line)
         .limit(limit)
         .with_for_update(skip_locked=True, of=config_events)
     )
@@ -99,10 +103,46 @@ def claim_group(
         return []
     end = to_microseconds(until)
     take = update(config_events).where(_columns.id.in_(ids), _columns.status == "staged")
-    values = {"lease_owner": owner, "lease_until": end, "due_at": end, "attempts": 1}
-    change = take.values(status="pending", **values).returning(*leased_columns())
-    found = [as_leased(row) for row in connection.execute(change)]
-    return sorted(found, key=lambda event: event.line or 0)
+    values = {"lease_owner": owner, "lease_until": end, "due_at": end}
+    change = take.values(status="pending", attempts=_columns.attempts + 1, **values)
+    found = [as_leased(row) for row in connection.execute(change.returning(*leased_columns()))]
+    return sorted(found, key=lambda event: (event.accepted_at, event.line or 0))
+
+
+def put_back(connection: Connection, event_ids: Collection[str], owner: str) -> None:
+    """Leave claimed rows to a later group; the attempt does not count."""
+    held = update(config_events).where(
+        _columns.id.in_(event_ids), _columns.status == "pending", _columns.lease_owner == owner
+    )
+    values = {"lease_owner": None, "lease_until": None, "attempts": _columns.attempts - 1}
+    connection.execute(held.values(status="staged", **values))
+
+
+def has_lost_rows(connection: Connection, now: datetime) -> bool:
+    """Tell whether there is something for `regroup` to do."""
+    return (
+        connection.execute(select(_columns.id).where(_is_lost(now)).limit(1)).scalar() is not None
+    )
+
+
+def regroup(connection: Connection, now: datetime) -> set[str]:
+    """Leave rows whose worker ended in the middle to another group; return their batches.
+
+    What was in `GROUP_ATTEMPTS` groups that came to nothing stays, to be tried alone.
+    """
+    values = {"status": "staged", "lease_owner": None, "lease_until": None}
+    change = update(config_events).where(_is_lost(now)).values(**values)
+    return {str(row[0]) for row in connection.execute(change.returning(_columns.batch_id))}
+
+
+def _is_lost(now: datetime) -> ColumnElement[bool]:
+    return and_(
+        _columns.status == "pending",
+        _columns.batch_id.is_not(None),
+        _columns.lease_owner.is_not(None),
+        _columns.lease_until <= to_microseconds(now),
+        _columns.attempts < GROUP_ATTEMPTS,
+    )
 
 
 def with_earlier_events(connection: Connection, rows: Sequence[LeasedEvent]) -> set[str]:

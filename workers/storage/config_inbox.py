@@ -57,7 +57,7 @@ def accept_event(
     return event_id
 
 
-def send_batch(celery: Celery, batch_id: str) -> None:
+def send_batch(celery: Celery, batch_id: str, countdown_s: float | None = None) -> None:
     """Put the id of a batch on the queue; blocks, raises kombu's OperationalError.
 
     Each such message applies one group of its rows, and sends another one while rows are left.
@@ -66,6 +66,7 @@ def send_batch(celery: Celery, batch_id: str) -> None:
         BATCH_TASK,
         kwargs={"message": BatchTask(batch_id=batch_id).model_dump(mode="json")},
         queue=CONFIG_QUEUE,
+        countdown=countdown_s,
         ignore_result=True,
     )
 

@@ -30,6 +30,8 @@ class Head(NamedTuple):
 
     event_id: str
     is_free: bool
+    is_staged: bool
+    """A row that goes along with its group, where nobody waits for it."""
 
 
 def next_of_agent(connection: Connection, event_id: str, now: datetime) -> Head | None:
@@ -39,13 +41,19 @@ def next_of_agent(connection: Connection, event_id: str, now: datetime) -> Head 
     """
     agent = select(_columns.agent_id).where(_columns.id == event_id).scalar_subquery()
     query = (
-        select(_columns.id, _is_free(now).label("is_free"))
+        select(_columns.id, _columns.status, _is_free(now).label("is_free"))
         .where(_columns.agent_id == agent, is_open(), _in_time(now))
         .order_by(_columns.accepted_at, _columns.id)
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else Head(row.id, bool(row.is_free))
+    return None if row is None else Head(row.id, bool(row.is_free), row.status == "staged")
+
+
+def is_row(connection: Connection, event_id: str) -> bool:
+    """Tell whether an event is a row of a batch."""
+    query = select(_columns.id).where(_columns.id == event_id, _columns.batch_id.is_not(None))
+    return connection.execute(query).scalar() is not None
 
 
 def take_lease(
