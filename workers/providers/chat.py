@@ -19,12 +19,12 @@ from pydantic import SecretStr
 from schemas.chat import ChatEvent, ChatRequest, Content, ToolCallPiece
 from workers.errors import BlockedAddressError, InvalidBaseUrlError, ModelError
 from workers.providers.base_url_allow import Allow
-from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.providers.chat_body import chat_body
 from workers.providers.chat_stream import ChatStream, status_error
-from workers.providers.pinned_transport import PinnedTransport
+from workers.providers.pinned_client import pinned_client
 from workers.providers.resolve import Resolve, system_resolve
 from workers.providers.retry_after import read_retry_after
+from workers.providers.tls_errors import is_tls
 
 TAIL_S: Final = 0.25
 """How long to wait for the end of a finished stream, so that its connection can be used again."""
@@ -62,16 +62,13 @@ def open_client(
     It reaches public endpoints by https, and what is allowed besides. Endpoints of users and of
     the operator each need a client of their own: a warm connection is not judged again.
     """
-    limits = httpx.Limits(
-        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30
-    )
-    return httpx.AsyncClient(
-        trust_env=False,
-        follow_redirects=False,
-        timeout=httpx.Timeout(None, connect=budget.connect_s, pool=budget.connect_s),
-        transport=PinnedTransport(
-            BaseUrlPolicy(allow), limits=limits, verify=verify, resolve=resolve
-        ),
+    return pinned_client(
+        allow,
+        connections=connections,
+        connect_s=budget.connect_s,
+        keepalive_s=30,
+        verify=verify,
+        resolve=resolve,
     )
 
 
@@ -195,7 +192,7 @@ def _translated(clock: _Clock) -> Iterator[None]:
     except TimeoutError:
         raise clock.timeout() from None
     except httpx.ConnectError as error:
-        if _is_tls(error):
+        if is_tls(error):
             raise ModelError("tls", "the certificate is refused", retryable=False) from None
         raise ModelError("disconnected", "no connection to the endpoint", retryable=True) from None
     except (BlockedAddressError, InvalidBaseUrlError) as error:
@@ -204,11 +201,3 @@ def _translated(clock: _Clock) -> Iterator[None]:
         raise ModelError("disconnected", "the endpoint's URL is none", retryable=False) from None
     except httpx.HTTPError:
         raise ModelError("disconnected", "the connection broke off", retryable=True) from None
-
-
-def _is_tls(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

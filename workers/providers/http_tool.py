@@ -5,7 +5,6 @@ import json
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx
@@ -13,8 +12,7 @@ from pydantic import SecretStr
 
 from workers.errors import BlockedAddressError, InvalidBaseUrlError, ToolError
 from workers.providers.base_url_allow import Allow
-from workers.providers.base_url_policy import BaseUrlPolicy
-from workers.providers.pinned_transport import PinnedTransport
+from workers.providers.pinned_client import pinned_client
 from workers.providers.resolve import Resolve, system_resolve
 
 MAX_ANSWER: Final = 8_192
@@ -46,20 +44,14 @@ def open_tool_client(
     verify: ssl.SSLContext | None = None,
     resolve: Resolve = system_resolve,
 ) -> httpx.AsyncClient:
-    """Make the HTTP client that all tools of a worker share; it keeps no cookies."""
-    limits = httpx.Limits(
-        max_connections=connections,
-        max_keepalive_connections=connections,
-        keepalive_expiry=KEEPALIVE_S,
-    )
-    return httpx.AsyncClient(
-        trust_env=False,
-        follow_redirects=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        timeout=httpx.Timeout(None, connect=CONNECT_S, pool=CONNECT_S),
-        transport=PinnedTransport(
-            BaseUrlPolicy(allow), limits=limits, verify=verify, resolve=resolve
-        ),
+    """Make the HTTP client that all tools of a worker share."""
+    return pinned_client(
+        allow,
+        connections=connections,
+        connect_s=CONNECT_S,
+        keepalive_s=KEEPALIVE_S,
+        verify=verify,
+        resolve=resolve,
     )
 
 

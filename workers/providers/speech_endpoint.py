@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,6 +10,7 @@ import httpx
 from pydantic import SecretStr
 
 from workers.errors import BlockedAddressError, EdgewiseError, InvalidBaseUrlError
+from workers.providers.tls_errors import is_tls
 
 
 class EndpointError(EdgewiseError):
@@ -76,21 +76,13 @@ def translated(late: str) -> Iterator[None]:
     except TimeoutError:
         raise EndpointError(late, "the endpoint takes too long") from None
     except httpx.ConnectError as error:
-        if _is_tls(error):
+        if is_tls(error):
             raise EndpointError("tls", "the certificate is refused") from None
         raise EndpointError("disconnected", "no connection to the endpoint") from None
     except (BlockedAddressError, InvalidBaseUrlError) as error:
         raise EndpointError("blocked_address", str(error)) from None
     except (httpx.HTTPError, httpx.InvalidURL):
         raise EndpointError("disconnected", "the connection broke off") from None
-
-
-def _is_tls(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 class Deadline:
