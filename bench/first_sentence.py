@@ -23,7 +23,7 @@ from schemas.chat import Message
 from schemas.turn import End, TurnInput, TurnReply, UserAudio
 from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
-from workers.providers.scripted_stt import ScriptedStt
+from workers.providers.speech.scripted_stt import ScriptedStt
 from workers.turns.ports import Pace, Ports, Samples, Turn
 from workers.turns.run_turn import run_turn
 from workers.turns.timeline import Timeline

@@ -19,8 +19,8 @@ from schemas.ids import new_id
 from schemas.turn import Cancel, Done, Started, TurnReply, TurnTask, UserAudio
 from tests.servers.system import System
 from workers.celery_app import make_celery
-from workers.gateway.turn_queue import TurnQueue
-from workers.gateway.utterance import BATCH
+from workers.gateway.session.turn_queue import TurnQueue
+from workers.gateway.session.utterance import BATCH
 from workers.settings import Settings
 from workers.storage.redis_client import connect
 from workers.storage.turn_streams import TurnStreams

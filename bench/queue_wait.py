@@ -19,7 +19,7 @@ from schemas.config_event import AgentUpsert
 from schemas.ids import new_id
 from tests.servers.system import System
 from workers.celery_app import make_celery
-from workers.gateway.turn_queue import TurnQueue
+from workers.gateway.session.turn_queue import TurnQueue
 from workers.settings import Settings
 from workers.storage.config_inbox import accept_event, send_event
 from workers.storage.database import open_engine, writing

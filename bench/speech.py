@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from edge.media.resample import Resampler
 from edge.wav_source import read_speech
 from schemas.audio import REPLY_RATE, SPEECH_RATE
-from workers.providers.engine_pool import EnginePool
-from workers.providers.espeak_tts import MODULE, EspeakTts
+from workers.providers.speech.engine_pool import EnginePool
+from workers.providers.speech.espeak_tts import MODULE, EspeakTts
 
 QUESTIONS = ("What time is it now?", "Please repeat after me.", "What can you do?")
 RECORDINGS = (

@@ -22,8 +22,8 @@ from schemas.ids import new_id
 from schemas.turn import Done, End, Pause, ReplyAudio, TurnError, TurnTask, UserAudio
 from tests.servers.system import System, running_system
 from workers.celery_app import make_celery
-from workers.gateway.turn_queue import TurnQueue
-from workers.gateway.utterance import BATCH
+from workers.gateway.session.turn_queue import TurnQueue
+from workers.gateway.session.utterance import BATCH
 from workers.settings import Settings
 from workers.storage.redis_client import connect
 from workers.storage.turn_streams import TurnStreams

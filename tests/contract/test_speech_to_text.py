@@ -11,11 +11,11 @@ from tests.fakes.turns import FakeStt
 from workers.llm_stub.server import LlmStub
 from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, open_client
-from workers.providers.engine_pool import EnginePool
-from workers.providers.openai_stt import OpenAiStt, SttBudget
-from workers.providers.pocketsphinx_stt import MODULE, PocketsphinxStt
-from workers.providers.scripted_stt import HEARD, ScriptedStt
-from workers.providers.speech_endpoint import SpeechEndpoint
+from workers.providers.speech.engine_pool import EnginePool
+from workers.providers.speech.openai_stt import OpenAiStt, SttBudget
+from workers.providers.speech.pocketsphinx_stt import MODULE, PocketsphinxStt
+from workers.providers.speech.scripted_stt import HEARD, ScriptedStt
+from workers.providers.speech.speech_endpoint import SpeechEndpoint
 from workers.turns.ports import Samples, SpeechToText
 
 SPEECH: Samples = np.fromfile("/usr/share/pocketsphinx/test/data/goforward.raw", dtype="<i2")

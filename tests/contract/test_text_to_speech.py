@@ -12,10 +12,10 @@ from tests.fakes.turns import FakeTts
 from workers.llm_stub.server import LlmStub
 from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, open_client
-from workers.providers.engine_pool import EnginePool
-from workers.providers.espeak_tts import MODULE, EspeakTts
-from workers.providers.openai_tts import OpenAiTts, TtsBudget
-from workers.providers.speech_endpoint import SpeechEndpoint
+from workers.providers.speech.engine_pool import EnginePool
+from workers.providers.speech.espeak_tts import MODULE, EspeakTts
+from workers.providers.speech.openai_tts import OpenAiTts, TtsBudget
+from workers.providers.speech.speech_endpoint import SpeechEndpoint
 from workers.turns.ports import Samples, TextToSpeech
 
 RATE = 24_000

@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from workers.providers.engine_pool import EnginePool
-from workers.providers.engine_wire import Frame
-from workers.providers.espeak_process import END, ENGINE_RATE, SPEAK
+from workers.providers.speech.engine_pool import EnginePool
+from workers.providers.speech.engine_wire import Frame
+from workers.providers.speech.espeak_process import END, ENGINE_RATE, SPEAK
 
 QUESTIONS: Final = ("what time is it", "what is nine times seven")
 VOICE: Final = {"voice": "en-us+klatt3", "rate": 150}
@@ -25,7 +25,10 @@ PAUSE_S: Final = 0.6
 async def speak_question(file: Path, text: str) -> None:
     """Write the spoken question to a WAV file; raises EngineGoneError where espeak-ng fails."""
     pieces = []
-    async with EnginePool("workers.providers.espeak_process", 1) as pool, pool.lease() as engine:
+    async with (
+        EnginePool("workers.providers.speech.espeak_process", 1) as pool,
+        pool.lease() as engine,
+    ):
         await engine.send(Frame(SPEAK, json.dumps({"text": text, **VOICE}).encode()))
         while (frame := await engine.receive()).kind != END:
             pieces.append(np.frombuffer(frame.payload, np.int16))

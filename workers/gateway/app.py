@@ -13,24 +13,23 @@ from fastapi import FastAPI
 
 from schemas.batch import MAX_BATCH_BYTES
 from workers.errors import ConfigurationError
-from workers.gateway import (
+from workers.gateway import health, tokens
+from workers.gateway.configuring import (
     agents,
     batches,
-    health,
     llm_health,
     sealing_key,
-    tokens,
     webhook_endpoints,
     webhook_sources,
     webhooks,
 )
 from workers.gateway.cors import add_cors
 from workers.gateway.openapi import describe
-from workers.gateway.registry import SessionRegistry
 from workers.gateway.resources import open_resources
 from workers.gateway.rest_errors import add_error_handlers, crash_response
-from workers.gateway.session_history import router as session_history_router
-from workers.gateway.sessions import router as sessions_router
+from workers.gateway.session.registry import SessionRegistry
+from workers.gateway.session.session_history import router as session_history_router
+from workers.gateway.session.sessions import router as sessions_router
 from workers.settings import Settings
 from workers.storage.keys import look_up
 from workers.web.body_limit import BodyLimit

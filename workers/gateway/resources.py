@@ -13,13 +13,13 @@ from sqlalchemy import Engine
 
 from workers.celery_app import make_celery
 from workers.errors import StorageUnavailableError
-from workers.gateway.agent_changes import AgentChanges
-from workers.gateway.batch_inbox import BatchInbox
-from workers.gateway.endpoint_keeper import EndpointKeeper
-from workers.gateway.sealer import Sealer
-from workers.gateway.source_keeper import SourceKeeper
-from workers.gateway.tool_sealer import ToolSealer
-from workers.gateway.webhook_inbox import WebhookInbox
+from workers.gateway.configuring.agent_changes import AgentChanges
+from workers.gateway.configuring.batch_inbox import BatchInbox
+from workers.gateway.configuring.endpoint_keeper import EndpointKeeper
+from workers.gateway.configuring.sealer import Sealer
+from workers.gateway.configuring.source_keeper import SourceKeeper
+from workers.gateway.configuring.tool_sealer import ToolSealer
+from workers.gateway.configuring.webhook_inbox import WebhookInbox
 from workers.providers.base_url_allow import tools_allow, users_allow, webhooks_allow
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.secrets.key_files import keys_folder

@@ -16,8 +16,8 @@ from workers.llm_stub.engines import Engines, Samples
 from workers.llm_stub.exchange import Exchange
 from workers.llm_stub.faults import SECRET, WHOLE, answer_wrongly, break_stream, stall
 from workers.llm_stub.script import Script
-from workers.providers.engine_pool import EngineGoneError
-from workers.providers.scripted_stt import HEARD
+from workers.providers.speech.engine_pool import EngineGoneError
+from workers.providers.speech.scripted_stt import HEARD
 
 PIECE: Final = REPLY_RATE // 10
 """100 ms of speech go out at once."""

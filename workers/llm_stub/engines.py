@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from edge.media.resample import Resampler
 from schemas.agent import VOICES
 from schemas.audio import SPEECH_RATE
-from workers.providers.engine_pool import EnginePool
-from workers.providers.espeak_tts import MODULE as ESPEAK
-from workers.providers.espeak_tts import EspeakTts
-from workers.providers.pocketsphinx_stt import MODULE as SPHINX
-from workers.providers.pocketsphinx_stt import PocketsphinxStt
+from workers.providers.speech.engine_pool import EnginePool
+from workers.providers.speech.espeak_tts import MODULE as ESPEAK
+from workers.providers.speech.espeak_tts import EspeakTts
+from workers.providers.speech.pocketsphinx_stt import MODULE as SPHINX
+from workers.providers.speech.pocketsphinx_stt import PocketsphinxStt
 
 PROCESSES: Final = 4
 """Of each engine; who finds none free waits."""

@@ -10,16 +10,16 @@ from schemas.agent import VOICES
 from workers.errors import ConfigurationError, SynthesisError, TranscriptionError
 from workers.providers.base_url_allow import operators_allow
 from workers.providers.chat import Budget, open_client
-from workers.providers.engine_pool import EngineGoneError, EnginePool
-from workers.providers.espeak_tts import MODULE as ESPEAK
-from workers.providers.espeak_tts import EspeakTts
-from workers.providers.openai_stt import OpenAiStt, SttBudget
-from workers.providers.openai_tts import OpenAiTts, TtsBudget
-from workers.providers.pocketsphinx_stt import MODULE as SPHINX
-from workers.providers.pocketsphinx_stt import PocketsphinxStt
-from workers.providers.scripted_stt import ScriptedStt
-from workers.providers.speech_endpoint import SpeechEndpoint
-from workers.providers.speech_voices import read_voices
+from workers.providers.speech.engine_pool import EngineGoneError, EnginePool
+from workers.providers.speech.espeak_tts import MODULE as ESPEAK
+from workers.providers.speech.espeak_tts import EspeakTts
+from workers.providers.speech.openai_stt import OpenAiStt, SttBudget
+from workers.providers.speech.openai_tts import OpenAiTts, TtsBudget
+from workers.providers.speech.pocketsphinx_stt import MODULE as SPHINX
+from workers.providers.speech.pocketsphinx_stt import PocketsphinxStt
+from workers.providers.speech.scripted_stt import ScriptedStt
+from workers.providers.speech.speech_endpoint import SpeechEndpoint
+from workers.providers.speech.speech_voices import read_voices
 from workers.settings import Settings
 from workers.turns.due_first import DueFirst, Playing
 from workers.turns.hearing import Hearing

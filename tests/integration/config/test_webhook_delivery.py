@@ -19,7 +19,7 @@ from tests.servers.system import wait_for
 from tests.servers.webhook_receiver import Receiver, running_receiver
 from workers.agent_config.apply import apply_event
 from workers.commands.webhooks import webhooks
-from workers.gateway.endpoint_keeper import EndpointKeeper
+from workers.gateway.configuring.endpoint_keeper import EndpointKeeper
 from workers.providers.base_url_allow import parse_allow
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.secrets.key_files import keys_folder

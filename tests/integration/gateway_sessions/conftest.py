@@ -16,9 +16,9 @@ from schemas.ids import new_id
 from tests.fakes.keys import KeysInADict
 from tests.fakes.session_records import RecordsInALists
 from workers.celery_app import make_celery
-from workers.gateway.registry import SessionRegistry
 from workers.gateway.rest_errors import add_error_handlers, crash_response
-from workers.gateway.sessions import router
+from workers.gateway.session.registry import SessionRegistry
+from workers.gateway.session.sessions import router
 from workers.settings import Settings
 from workers.storage.history import History
 from workers.storage.turn_streams import TurnStreams

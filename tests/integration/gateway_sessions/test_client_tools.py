@@ -9,7 +9,7 @@ from schemas.turn import ToolAsked, ToolResult, TurnTask
 from tests.fakes.scripted_turn_worker import Script, ScriptedTurnWorker
 from tests.integration.gateway_sessions.client import Client
 from tests.integration.gateway_sessions.conftest import Gateway
-from workers.gateway.client_calls import MAX_RESULT
+from workers.gateway.session.client_calls import MAX_RESULT
 
 SPEECH = [b"\x78" + bytes([number]) * 40 for number in range(12)]
 

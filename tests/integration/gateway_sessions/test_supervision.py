@@ -28,7 +28,7 @@ from tests.fakes.scripted_turn_worker import (
 )
 from tests.integration.gateway_sessions.client import Client
 from tests.integration.gateway_sessions.conftest import Gateway, StartGateway
-from workers.gateway.apology import TEXT
+from workers.gateway.session.apology import TEXT
 from workers.settings import Settings
 from workers.storage.redis_client import connect
 from workers.storage.turn_streams import TurnStreams
@@ -42,7 +42,7 @@ WHOLE = [packet_of(sentence, index) for sentence in range(2) for index in range(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up on a queue that nobody reads as soon as on a worker that falls silent."""
-    monkeypatch.setattr("workers.gateway.supervisor.LAST_START_S", 1.5)
+    monkeypatch.setattr("workers.gateway.session.supervisor.LAST_START_S", 1.5)
 
 
 @pytest.mark.parametrize("dies_at", ["start", "listening", "mid_audio", "before_done"])

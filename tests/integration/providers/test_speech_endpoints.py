@@ -16,10 +16,10 @@ from workers.errors import SynthesisError, TranscriptionError
 from workers.llm_stub.server import LlmStub
 from workers.providers.base_url_allow import ALLOW_NOTHING, parse_allow
 from workers.providers.chat import Budget, open_client
-from workers.providers.engine_breaker import EngineBreaker
-from workers.providers.openai_stt import OpenAiStt, SttBudget
-from workers.providers.openai_tts import OpenAiTts, TtsBudget
-from workers.providers.speech_endpoint import SpeechEndpoint
+from workers.providers.speech.engine_breaker import EngineBreaker
+from workers.providers.speech.openai_stt import OpenAiStt, SttBudget
+from workers.providers.speech.openai_tts import OpenAiTts, TtsBudget
+from workers.providers.speech.speech_endpoint import SpeechEndpoint
 from workers.turns.ports import Samples
 
 ALLOW = parse_allow("127.0.0.1")

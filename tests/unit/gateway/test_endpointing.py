@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.gateway.endpointing import Endpoint, EndpointRule
+from workers.gateway.session.endpointing import Endpoint, EndpointRule
 
 RULE = EndpointRule(silence_s=0.6, longest_s=60.0)
 

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.turn import ReplyAudio, ReplyText
-from workers.gateway.heard import SpokenLog
+from workers.gateway.session.heard import SpokenLog
 
 
 def _text(sentence: int, text: str, attempt: int = 1) -> ReplyText:

@@ -1,8 +1,8 @@
 import pytest
 
 from schemas.turn import Heartbeat, Started
-from workers.gateway.liveness import DEVICE, STRANGER, Life, Liveness, Patience
-from workers.gateway.supervisor import TurnLostError, Watch
+from workers.gateway.session.liveness import DEVICE, STRANGER, Life, Liveness, Patience
+from workers.gateway.session.supervisor import TurnLostError, Watch
 
 
 @pytest.mark.parametrize("patience", [DEVICE, STRANGER])

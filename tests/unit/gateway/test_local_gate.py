@@ -5,7 +5,7 @@ import pytest
 
 from edge.media.opus import OpusEncoder
 from schemas.audio import PACKET_TICKS
-from workers.gateway.local_gate import LocalGate
+from workers.gateway.session.local_gate import LocalGate
 
 RECORDING = Path("/usr/share/pocketsphinx/test/data/goforward.raw")
 SECOND = np.zeros(16_000, np.int16)

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from schemas.audio import PACKET_TICKS
-from workers.gateway.playout import LEAD_S, MAX_QUEUED, Playout
+from workers.gateway.session.playout import LEAD_S, MAX_QUEUED, Playout
 
 
 class Sent:

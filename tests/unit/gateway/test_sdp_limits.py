@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.mutated_sdp import mutated
-from workers.gateway.sdp_limits import MAX_BYTES, OfferError, read_offer
-from workers.gateway.sdp_offer import AudioSection, DataSection
+from workers.gateway.session.sdp_limits import MAX_BYTES, OfferError, read_offer
+from workers.gateway.session.sdp_offer import AudioSection, DataSection
 
 DATA = Path(__file__).parents[2] / "data" / "sdp"
 CHROMIUM = (DATA / "chromium.sdp").read_bytes()

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.providers.speech_level import LEAD_FRAMES, MAX_GAIN, TARGET_RMS, Samples, SpeechLevel
+from workers.providers.speech.speech_level import (
+    LEAD_FRAMES,
+    MAX_GAIN,
+    TARGET_RMS,
+    Samples,
+    SpeechLevel,
+)
 
 RATE = 16_000
 LEAD = LEAD_FRAMES * 320

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from schemas.agent import VOICES
 from workers.errors import ConfigurationError
-from workers.providers.engine_breaker import LONGEST_S, OPEN_S, EngineBreaker
-from workers.providers.speech_voices import read_voices
-from workers.providers.wave_bytes import NotPcmError, PcmStream, wav_file
+from workers.providers.speech.engine_breaker import LONGEST_S, OPEN_S, EngineBreaker
+from workers.providers.speech.speech_voices import read_voices
+from workers.providers.speech.wave_bytes import NotPcmError, PcmStream, wav_file
 
 SAMPLES = np.arange(-500, 500, dtype=np.int16)
 

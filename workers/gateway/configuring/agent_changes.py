@@ -1,0 +1,203 @@
+"""A change to an agent that a REST call waits for, by way of a config event."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError as BrokerError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+
+from schemas.agent import (
+    Agent,
+    AgentCreate,
+    AgentFields,
+    AgentUpdate,
+    ChangedFields,
+    LlmEntry,
+    LlmView,
+)
+from schemas.config_event import (
+    AgentChange,
+    AgentDelete,
+    AgentUpsert,
+    Change,
+    ConfigResult,
+    result_key,
+)
+from schemas.ids import new_id
+from schemas.tool import Tool, ToolView
+from workers.gateway.configuring.sealer import Sealer
+from workers.gateway.rest_errors import ApiError, unavailable
+from workers.storage.agent_rows import find_agent
+from workers.storage.config_events import find_event, settle_event
+from workers.storage.config_inbox import accept_event, send_event
+from workers.storage.database import writing
+
+WAIT_S: Final = 5.0
+"""How long a call waits for its event, in seconds; the event is not applied after that."""
+PUBLISHERS: Final = 4
+_REFUSALS: Final = {"agent_not_found": 404, "validation_error": 422}
+
+log = structlog.get_logger(__name__)
+
+
+class AgentChanges:
+    """Makes config events and waits for what becomes of them."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        redis: "Redis",
+        celery: Celery,
+        sealer: Sealer,
+        publishers: ThreadPoolExecutor,
+    ) -> None:
+        self._sealer = sealer
+        self._engine = engine
+        self._redis = redis
+        self._celery = celery
+        self._publishers = publishers
+        self._waits: set[asyncio.Timeout] = set()
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, engine: Engine, redis: "Redis", celery: Celery, sealer: Sealer
+    ) -> Iterator["AgentChanges"]:
+        """Open it with threads of its own to publish on; they end with it."""
+        publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publish-config")
+        try:
+            yield cls(engine, redis, celery, sealer, publishers)
+        finally:
+            publishers.shutdown(wait=False, cancel_futures=True)
+
+    def stop_waiting(self) -> None:
+        """Let every call that waits give up now: its event is withdrawn, its answer a 503."""
+        for wait in self._waits:
+            wait.reschedule(asyncio.get_running_loop().time())
+
+    async def create(self, account: str, agent: AgentCreate) -> Agent:
+        """Store a new agent and return its record.
+
+        Raises ApiError: 4xx where the worker rejects it, 503 where it was not applied within
+        5 s and so withdrawn; StorageUnavailableError where it could not even be written down.
+        """
+        agent_id = new_id("agent")
+        fields = {name: getattr(agent, name) for name in AgentFields.model_fields}
+        views, keys = await self._seal(account, agent_id, agent.llm)
+        tools, values = await self._seal_tools(account, agent_id, agent.tools)
+        change = AgentUpsert(
+            agent_id=agent_id, account=account, agent=AgentFields(**fields), llm=views, tools=tools
+        )
+        return _record(await self._settle(change, keys + values))
+
+    async def update(self, account: str, agent_id: str, update: AgentUpdate) -> Agent:
+        """Replace fields of an agent and return its record; raises as `create` does."""
+        entries, tools = update.entries, update.new_tools
+        views, keys = await self._seal(account, agent_id, entries or ())
+        tool_views, values = await self._seal_tools(account, agent_id, tools or ())
+        change = AgentChange(
+            agent_id=agent_id,
+            account=account,
+            changes=ChangedFields(**update.given()),
+            llm=None if entries is None else views,
+            tools=None if tools is None else tool_views,
+        )
+        return _record(await self._settle(change, keys + values))
+
+    async def delete(self, account: str, agent_id: str) -> None:
+        """Remove an agent and its keys; raises as `create` does."""
+        await self._settle(AgentDelete(agent_id=agent_id, account=account), ())
+
+    async def _seal(
+        self, account: str, agent_id: str, entries: Sequence[LlmEntry]
+    ) -> tuple[tuple[LlmView, ...], tuple[str, ...]]:
+        if not entries:
+            return (), ()  # most changes have none, and a thread costs them
+        return await asyncio.to_thread(self._sealer.seal, account, agent_id, entries)
+
+    async def _seal_tools(
+        self, account: str, agent_id: str, tools: Sequence[Tool]
+    ) -> tuple[tuple[ToolView, ...], tuple[str, ...]]:
+        if not tools:
+            return (), ()
+        return await asyncio.to_thread(self._sealer.tools.seal, account, agent_id, tools)
+
+    async def _settle(self, change: Change, sealed: tuple[str, ...]) -> ConfigResult:
+        event_id = await asyncio.to_thread(self._add, change, sealed)
+        result = await self._result(event_id)
+        if result is None:
+            result = await asyncio.to_thread(self._withdraw, event_id)
+        if result.status == "applied":
+            return result
+        if result.status == "rejected":
+            raise _refusal(result)
+        log.warning("config event was not applied in time", event_id=event_id)
+        raise unavailable("the change could not be made in time, so nothing was changed")
+
+    async def _result(self, event_id: str) -> ConfigResult | None:
+        """Publish an event and wait for its result; None where there is none in time."""
+        try:
+            async with self._deadline():
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._publishers, self._publish, event_id)
+                answer = await self._redis.blpop([result_key(event_id)], timeout=WAIT_S - 0.5)
+        except (TimeoutError, RedisError, BrokerError) as error:
+            log.warning(
+                "no result of a config event", event_id=event_id, error=type(error).__name__
+            )
+            return None
+        return None if answer is None else ConfigResult.model_validate_json(answer[1])
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        async with asyncio.timeout(WAIT_S) as wait:
+            self._waits.add(wait)
+            try:
+                yield
+            finally:
+                self._waits.discard(wait)
+
+    def _publish(self, event_id: str) -> None:
+        send_event(self._celery, event_id, expires_s=WAIT_S)
+
+    def _add(self, change: Change, sealed: tuple[str, ...]) -> str:
+        with writing(self._engine) as connection:
+            return accept_event(connection, change, sealed=sealed, lives_s=WAIT_S)
+
+    def _withdraw(self, event_id: str) -> ConfigResult:
+        """Take an event back; where a worker was first, return what it made of it."""
+        with writing(self._engine) as connection:
+            settle_event(connection, event_id, "withdrawn", now=datetime.now(UTC))
+            event = find_event(connection, event_id)
+            if event is None:
+                return ConfigResult(event_id=event_id, status="withdrawn")
+            stored = find_agent(connection, event.change.agent_id)
+        return ConfigResult(
+            event_id=event_id,
+            status=event.status,
+            message=event.message,
+            record=stored.agent if stored else None,
+        )
+
+
+def _record(result: ConfigResult) -> Agent:
+    if result.record is None:
+        raise ApiError(404, "agent_not_found", "the agent was deleted meanwhile", "agent_id")
+    return result.record
+
+
+def _refusal(result: ConfigResult) -> ApiError:
+    message = result.message or "the change was refused"
+    if result.code == "unavailable":
+        return unavailable(message)
+    code = result.code or "invalid_request"
+    shown = f"{result.param}: {message}" if code == "validation_error" else message
+    return ApiError(_REFUSALS.get(code, 422), code, shown, param=result.param)

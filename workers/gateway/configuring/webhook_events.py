@@ -1,0 +1,86 @@
+"""What a webhook asks for, as a change of an agent; its keys are sealed here."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NoReturn
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from schemas.agent import AgentFields, LlmEntry
+from schemas.config_event import AgentDelete, AgentRotate, AgentUpsert, Change
+from schemas.webhook import (
+    DeleteEvent,
+    RotateEvent,
+    SourceEvent,
+    UpsertEvent,
+    read_source_event,
+)
+from workers.gateway.configuring.sealer import Sealer
+from workers.gateway.rest_errors import ApiError
+
+AHEAD: Final = timedelta(minutes=5)
+"""How far a sender's clock may be ahead: what lies further would shut out every later change."""
+_TYPES: Final = "one of: agent.upsert, agent.delete, agent.llm.rotate"
+
+
+def read_event(body: bytes) -> SourceEvent:
+    """Return the event; raises RequestValidationError, which holds nothing of what was sent."""
+    try:
+        event = read_source_event(body)
+    except ValidationError as error:
+        _refuse(error)
+    if event.timestamp > datetime.now(UTC) + AHEAD:
+        message = "timestamp: lies more than 5 minutes ahead of the time here"
+        raise ApiError(422, "validation_error", message, param="timestamp")
+    return event
+
+
+def to_change(account: str, event: SourceEvent, sealer: Sealer) -> tuple[Change, tuple[str, ...]]:
+    """Return the change and the sealed keys that go with it; raises ApiError as `Sealer` does."""
+    if isinstance(event, UpsertEvent):
+        return _upsert(account, event, sealer)
+    agent_id = event.data.agent_id(account)
+    if isinstance(event, DeleteEvent):
+        change = AgentDelete(agent_id=agent_id, account=account, occurred_at=event.timestamp)
+        return change, ()
+    return _rotate(account, agent_id, event, sealer)
+
+
+def _upsert(account: str, event: UpsertEvent, sealer: Sealer) -> tuple[Change, tuple[str, ...]]:
+    agent_id = event.data.agent_id(account)
+    entries: tuple[LlmEntry, ...] = event.data.llm
+    views, keys = sealer.seal(account, agent_id, entries)
+    tools, values = sealer.tools.seal(account, agent_id, event.data.tools)
+    given = event.data.model_fields_set
+    fields = {name: getattr(event.data, name) for name in AgentFields.model_fields}
+    change = AgentUpsert(
+        agent_id=agent_id,
+        account=account,
+        agent=AgentFields(**fields),
+        llm=views if "llm" in given else None,
+        tools=tools if "tools" in given else None,
+        external_id=event.data.external_id,
+        occurred_at=event.timestamp,
+    )
+    return change, keys + values
+
+
+def _rotate(
+    account: str, agent_id: str, event: RotateEvent, sealer: Sealer
+) -> tuple[Change, tuple[str, ...]]:
+    base_url, sealed = sealer.seal_key(account, agent_id, event.data.api_key, event.data.base_url)
+    change = AgentRotate(
+        agent_id=agent_id, account=account, base_url=base_url, occurred_at=event.timestamp
+    )
+    return change, (sealed,)
+
+
+def _refuse(error: ValidationError) -> NoReturn:
+    """Name fields as the sender does: without the tag that pydantic puts in front."""
+    items: list[dict[str, Any]] = []
+    for item in error.errors(include_input=False, include_url=False, include_context=False):
+        if item["type"].startswith("union_tag"):  # its message repeats what was sent
+            items.append({"type": item["type"], "loc": ("type",), "msg": _TYPES})
+        else:
+            items.append({**item, "loc": item["loc"][1:]})
+    raise RequestValidationError(items) from None
