@@ -1,7 +1,5 @@
 """The routes of agents and voices."""
 
-import base64
-import re
 from datetime import datetime
 from typing import Annotated
 
@@ -11,11 +9,10 @@ from schemas.agent import VOICES, Agent, AgentCreate, AgentUpdate, LlmView
 from schemas.closed import Closed
 from schemas.ids import AgentId, agent_id_of, is_id
 from workers.gateway.auth import GuardedRoute, require_account
+from workers.gateway.cursors import read_cursor, write_cursor
 from workers.gateway.resources import Resources
 from workers.gateway.rest_errors import ApiError
-from workers.storage.agent_rows import Position, position_of
-
-_CURSOR = re.compile(r"([0-9]{1,17})\.(agent_[0-9a-f]{32})")
+from workers.storage.agent_rows import position_of
 
 Account = Annotated[str, Depends(require_account)]
 
@@ -89,9 +86,7 @@ async def list_agents(
         named = await held.agents.get(agent_id_of(account, external_id), account)
         found = [] if named is None else [named]
     else:
-        found = await held.agents.page(
-            account, limit + 1, None if cursor is None else _read(cursor)
-        )
+        found = await held.agents.page(account, limit + 1, read_cursor(cursor))
     shown, has_more = found[:limit], len(found) > limit
     return AgentPage(
         agents=tuple(
@@ -100,7 +95,7 @@ async def list_agents(
         ),
         has_more=has_more,
         response_metadata=ResponseMetadata(
-            next_cursor=_write(position_of(shown[-1])) if has_more else None
+            next_cursor=write_cursor(position_of(shown[-1])) if has_more else None
         ),
     )
 
@@ -143,19 +138,3 @@ async def list_voices(_account: Account) -> VoiceList:
             VoiceView(voice_id=name, description=text) for name, text in sorted(VOICES.items())
         )
     )
-
-
-def _write(position: Position) -> str:
-    return base64.urlsafe_b64encode(f"{position[0]}.{position[1]}".encode()).decode()
-
-
-def _read(cursor: str) -> Position:
-    try:
-        text = base64.urlsafe_b64decode(cursor.encode()).decode()
-    except ValueError:
-        text = ""
-    match = _CURSOR.fullmatch(text)
-    if match is None:
-        message = "cursor: not one that this list gave"
-        raise ApiError(422, "validation_error", message, param="cursor")
-    return int(match[1]), match[2]

@@ -1,7 +1,5 @@
 """The routes of the history of sessions."""
 
-import base64
-import re
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -11,15 +9,15 @@ from schemas.error import ErrorBody
 from schemas.ids import is_id
 from schemas.session_history import ResponseMetadata, SessionPage, SessionRecord
 from workers.gateway.auth import GuardedRoute, require_account
+from workers.gateway.cursors import read_cursor, write_cursor
 from workers.gateway.resources import Resources
 from workers.gateway.rest_errors import ApiError
 from workers.storage.session_history import summary_of
-from workers.storage.session_rows import Position, position_of
+from workers.storage.session_rows import position_of
 
 MAX_LIMIT: Final = 200
 REMOVED_AT_ONCE: Final = 2_000
 """Sessions that one call removes, about."""
-_CURSOR = re.compile(r"([0-9]{1,17})\.([a-z]+_[0-9a-f]{32})")
 
 Account = Annotated[str, Depends(require_account)]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
@@ -61,13 +59,13 @@ async def list_sessions(
     account: Account, held: Held, limit: Limit = 50, cursor: Cursor = None
 ) -> SessionPage:
     """List sessions, those under way included, newest first."""
-    found = await held.session_history.page(account, limit + 1, _read(cursor))
+    found = await held.session_history.page(account, limit + 1, read_cursor(cursor))
     shown, has_more = found[:limit], len(found) > limit
     return SessionPage(
         sessions=tuple(summary_of(session) for session in shown),
         has_more=has_more,
         response_metadata=ResponseMetadata(
-            next_cursor=_write(position_of(shown[-1])) if has_more else None
+            next_cursor=write_cursor(position_of(shown[-1])) if has_more else None
         ),
     )
 
@@ -81,7 +79,7 @@ async def get_session(
 ) -> SessionRecord:
     """Return a session and its time line: what was said, and what was sent to the model."""
     found = None
-    after = _read(cursor)
+    after = read_cursor(cursor)
     if is_id("session", session_id):
         found = await held.session_history.get(account, session_id, limit + 1, after)
     if found is None:
@@ -92,7 +90,9 @@ async def get_session(
         **summary_of(session).model_dump(),
         timeline=tuple(entry for _, entry in shown),
         has_more=has_more,
-        response_metadata=ResponseMetadata(next_cursor=_write(shown[-1][0]) if has_more else None),
+        response_metadata=ResponseMetadata(
+            next_cursor=write_cursor(shown[-1][0]) if has_more else None
+        ),
     )
 
 
@@ -101,21 +101,3 @@ async def delete_history(account: Account, held: Held) -> Removed:
     """Remove the history of every session of the account that has ended."""
     count = await held.session_history.remove_all(account, REMOVED_AT_ONCE)
     return Removed(removed=count, has_more=count >= REMOVED_AT_ONCE)
-
-
-def _write(position: Position) -> str:
-    return base64.urlsafe_b64encode(f"{position[0]}.{position[1]}".encode()).decode()
-
-
-def _read(cursor: str | None) -> Position | None:
-    if cursor is None:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(cursor.encode()).decode()
-    except ValueError:
-        text = ""
-    match = _CURSOR.fullmatch(text)
-    if match is None:
-        message = "cursor: not one that this list gave"
-        raise ApiError(422, "validation_error", message, param="cursor")
-    return int(match[1]), match[2]
