@@ -75,7 +75,9 @@ async def _stream(exchange: Exchange, tokens: Tokens, pace: Pace) -> None:
     await exchange.event(delta_event({"role": "assistant", "content": ""}))
     breaks = script.is_fault and script.name not in ("no-done", "flaky", "broken-tool")
     calls = calls_of(request, script)
-    said = () if calls else tokens(request, script)
+    said = tokens(request, script)
+    if calls:
+        said = itertools.islice(said, script.after or 0)
     for number, token in enumerate(said):
         if (
             breaks

@@ -5,20 +5,19 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
-import psutil
 import pytest
 from redis.asyncio import Redis
 
-from schemas.turn import Cancel, ReplyAudio, ReplyText, TurnError
+from schemas.turn import Cancel, ReplyText, TurnError
 from tests.fakes.stage import END, SPEECH, Stage
 from tests.integration.turns.chain import Chain, running_chain
+from tests.integration.turns.failed_turn import clean_turn, failed_turn
 from tests.servers.relay import Relay
 from workers.providers.chat import Budget
 from workers.turns.lines import BROKEN_OFF
 from workers.turns.ports import Pace
 
 BUDGET = Budget(connect_s=0.4, first_token_s=0.5, between_tokens_s=0.4, total_s=1.5)
-OURS = {"reply-words", "reply-voice", "reply-filler", "turn-guess", "llm-first-word"}
 UNREACHED = "Sorry, I could not reach the language model."
 REFUSED = "Sorry, the language model refused my request."
 BUSY = "Sorry, the language model is busy. Please try again in a moment."
@@ -32,29 +31,6 @@ async def chain(redis: Redis) -> AsyncIterator[Chain]:
         chain.budget = BUDGET
         chain.servers[0].say = " ".join(f"This is sentence number {n}." for n in range(20))
         yield chain
-
-
-async def ended(chain: Chain, stage: Stage) -> TurnError:
-    """Run the turn; return what it says went wrong, with nothing of it left behind."""
-    memory = psutil.Process().memory_info().rss
-    started = time.monotonic()
-    stage.chat = chain.chat()
-    stage.say(SPEECH, END)
-    assert await stage.run() == "failed"
-    assert time.monotonic() - started < chain.budget.total_s + 0.5
-    assert psutil.Process().memory_info().rss - memory < 20_000_000
-    assert not {task.get_name() for task in asyncio.all_tasks()} & OURS
-    async with asyncio.timeout(2):
-        await asyncio.gather(*(request.closed.wait() for request in chain.servers[0].requests))
-    pool = chain.client._transport._pool  # type: ignore[attr-defined]
-    assert all(connection.is_idle() for connection in pool.connections)
-    (error,) = stage.of(TurnError)
-    assert isinstance(error, TurnError)
-    assert "sk-" not in error.message
-    assert stage.done.metrics.failures[-1].code == error.code
-    assert any(isinstance(entry, ReplyAudio) and entry.packets for entry in stage.reply.entries)
-    assert len(set(stage.texts)) == len(stage.texts)
-    return error
 
 
 BEFORE_ANY = {
@@ -88,8 +64,9 @@ async def test_a_fault_before_the_first_word_is_heard_as_what_it_is(
     failure, line = BEFORE_ANY[fault]
     chain.servers[0].script = fault
     stage = Stage()
-    error = await ended(chain, stage)
-    assert error.code == failure
+    error = await failed_turn(chain, stage)
+    assert error.code == stage.done.metrics.failures[-1].code == failure
+    assert len(set(stage.texts)) == len(stage.texts)
     assert stage.texts == [line]
 
 
@@ -114,8 +91,9 @@ async def test_a_fault_after_the_first_word_ends_the_reply_and_starts_no_other(
     failure, before_any_sentence = LATER[fault]
     chain.servers[0].script = f"{fault}@{after}"
     stage = Stage()
-    error = await ended(chain, stage)
-    assert error.code == failure
+    error = await failed_turn(chain, stage)
+    assert error.code == stage.done.metrics.failures[-1].code == failure
+    assert len(set(stage.texts)) == len(stage.texts)
     assert len(chain.servers[0].requests) == 1
     *said, last = stage.texts
     if after == 1:
@@ -125,37 +103,27 @@ async def test_a_fault_after_the_first_word_ends_the_reply_and_starts_no_other(
         assert last == BROKEN_OFF
 
 
-async def test_content_without_end_is_cut_off(chain: Chain) -> None:
-    chain.servers[0].script = "huge-content@0"
+@pytest.mark.parametrize("after", [0, 1, 40])
+async def test_content_without_end_is_cut_off(chain: Chain, after: int) -> None:
+    chain.servers[0].script = f"huge-content@{after}"
     chain.budget = Budget(connect_s=1, first_token_s=2, between_tokens_s=2, total_s=3)
     stage = Stage()
-    assert (await ended_anyhow(chain, stage)) in ("too_large", "repeating", "timeout_total")
+    error = await failed_turn(chain, stage)
+    assert error.code == "repeating"
 
 
 async def test_a_sentence_without_end_is_cut_off(chain: Chain) -> None:
     chain.servers[0].script, chain.servers[0].token_s = "repeat", 0.001
     stage = Stage()
-    assert await ended_anyhow(chain, stage) == "repeating"
+    assert (await failed_turn(chain, stage)).code == "repeating"
     assert len(stage.texts) <= 5
     assert stage.texts[-1] == BROKEN_OFF
 
 
-async def ended_anyhow(chain: Chain, stage: Stage) -> str:
-    started = time.monotonic()
-    stage.chat = chain.chat()
-    stage.say(SPEECH, END)
-    assert await stage.run() == "failed"
-    assert time.monotonic() - started < chain.budget.total_s + 0.5
-    (error,) = stage.of(TurnError)
-    assert isinstance(error, TurnError)
-    return error.code
-
-
 async def test_no_done_after_the_finish_is_no_fault(chain: Chain) -> None:
     chain.servers[0].script = "no-done"
-    stage = Stage(chat=chain.chat())
-    stage.say(SPEECH, END)
-    assert await stage.run() == "completed"
+    stage = Stage()
+    assert await clean_turn(chain, stage) == "completed"
     assert len(stage.texts) == 20
 
 
@@ -231,3 +199,22 @@ async def test_a_cut_of_the_network_that_is_longer_ends_the_reply_with_a_line(
     (error,) = stage.of(TurnError)
     assert isinstance(error, TurnError)
     assert error.code == "timeout_inter_token"
+
+
+@pytest.mark.slow
+async def test_with_the_deadlines_as_they_come_a_cut_of_5_s_is_heard_and_the_next_turn_is_whole(
+    chain: Chain, relay: Relay
+) -> None:
+    chain.budget = Budget()
+    cut_at = time.monotonic()
+    stage = await cut_in_mid_reply(chain, relay, 5)
+    assert time.monotonic() - cut_at < 5
+    assert stage.done.status == "failed"
+    assert stage.texts[-1] == BROKEN_OFF
+    (error,) = stage.of(TurnError)
+    assert isinstance(error, TurnError)
+    assert error.code == "timeout_inter_token"
+    await asyncio.sleep(cut_at + 5.5 - time.monotonic())
+    after = Stage()
+    assert await clean_turn(chain, after) == "completed"
+    assert len(after.texts) == 20
