@@ -66,7 +66,7 @@ class AgentDelete(Closed):
 class AgentRotate(Closed):
     """Replace the key of an LLM entry that is there when this is applied.
 
-    The key is kept beside the message, sealed for this `base_url`, or for none in particular.
+    The key is kept beside the message, sealed for this `base_url` and `model`.
     """
 
     kind: Literal["agent.llm.rotate"] = "agent.llm.rotate"
@@ -74,6 +74,8 @@ class AgentRotate(Closed):
     account: str
     base_url: str | None = None
     """Which entry it is; None: the only one."""
+    model: str | None = None
+    """Which of those with this `base_url`; None: the only one."""
     occurred_at: AwareDatetime | None = None
     """When it came about where it was sent from; None: when it was accepted."""
 

@@ -46,10 +46,17 @@ class DeleteData(_Named):
 
 
 class RotateData(_Named):
-    """A new key for an LLM entry that is there; `base_url` says for which one."""
+    """A new key for an LLM entry that is there; `base_url` and `model` say for which one."""
 
     api_key: ApiKey
     base_url: Annotated[Text, Field(min_length=1, max_length=MAX_BASE_URL)] | None = None
+    model: Annotated[Text, Field(min_length=1, max_length=256)] | None = None
+
+    @model_validator(mode="after")
+    def _names_an_endpoint(self) -> Self:
+        if self.model is not None and self.base_url is None:
+            raise ValueError("`model` says which of those with a `base_url`: name that, too")
+        return self
 
 
 class _Event(Closed):

@@ -17,7 +17,12 @@ from workers.agent_config.vault import Vault
 from workers.errors import CredentialsUnavailableError, KeysUnavailableError
 from workers.secrets.binding import Binding
 from workers.secrets.key_ring import KeyEncryptionKey
-from workers.secrets.places import header_place, place_of_header, place_of_key
+from workers.secrets.places import (
+    header_place,
+    place_of_header,
+    place_of_key,
+    renewed_key_place,
+)
 from workers.storage.llm_rows import StoredEntry
 from workers.storage.tool_rows import StoredHeader
 
@@ -68,7 +73,7 @@ def _places(change: AgentUpsert | AgentChange | AgentRotate) -> list[Binding]:
     """Return what the secrets of a change were sealed for, in order."""
     account, agent_id = change.account, change.agent_id
     if isinstance(change, AgentRotate):
-        return [Binding(account, agent_id, 0, change.base_url or "")]
+        return [renewed_key_place(account, agent_id, change.base_url, change.model)]
     places = [
         Binding(account, agent_id, number, entry.base_url)
         for number, entry in enumerate(change.llm or ())

@@ -10,7 +10,8 @@ class Binding:
 
     account: str
     agent_id: str
-    entry: int
+    entry: int | None
+    """Which of its kind, from 0; None: found by the other parts when it is put in place."""
     endpoint: str
     """The `base_url` that the value was given for: it is sent to no other."""
     field: str = "api_key"

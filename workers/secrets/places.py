@@ -22,3 +22,15 @@ def header_place(
 ) -> Binding:
     """Return the place of the `entry`th header of an agent's tools; `tool` is name and URL."""
     return Binding(account, agent_id, entry, tool[1], f"tools.{tool[0]}.http.headers.{name}")
+
+
+def renewed_key_place(
+    account: str, agent_id: str, base_url: str | None, model: str | None
+) -> Binding:
+    """Return the place of a new key for an LLM entry that is there, before it is known which.
+
+    `base_url` and `model` are what its sender named the entry by; None: by nothing. It is no
+    place of a stored key, so neither kind of sealed value opens as the other.
+    """
+    field = "llm.rotate" if model is None else f"llm.rotate.{model}"
+    return Binding(account, agent_id, None, base_url or "", field)

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from schemas.ids import agent_id_of, new_id
 from tests.integration.rest.test_agents import AGENT
 from tests.integration.rest.test_llm import ENTRY, VIEW
 from tests.servers.parts import configure, flush, running_config_worker, running_gateway
+from tests.servers.system import wait_for
+from tests.servers.webhooks import event_body, new_sender, upsert_body
 from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
@@ -33,6 +36,31 @@ def test_an_agent_may_have_as_many_entries_as_the_operator_allows(client: httpx.
     refused = client.put(f"/v1/agents/{answer.json()['id']}", json={"llm": [ENTRY, SECOND, SECOND]})
     assert (refused.status_code, refused.json()["param"]) == (422, "llm")
     assert refused.json()["message"] == "llm: holds more than 2 entries"
+
+
+def test_a_webhook_gives_a_fallback_a_new_key_and_guesses_none(client: httpx.Client) -> None:
+    sender, name = new_sender(client, "rotating"), new_id("msg")
+    path = f"/v1/agents/{agent_id_of('default', name)}"
+
+    def record() -> dict[str, object] | None:
+        answer = client.get(path)
+        return answer.json() if answer.status_code == 200 else None
+
+    def rotate(**which: str) -> None:
+        body = event_body("agent.llm.rotate", external_id=name, api_key="sk-new", **which)
+        assert sender.send(body).status_code == 202
+
+    sender.send(upsert_body(name, llm=[ENTRY, SECOND]))
+    made = wait_for("it is made", record)
+    rotate()
+    rotate(base_url=ENTRY["base_url"])
+    rotate(base_url=ENTRY["base_url"], model="third")
+    rotate(base_url=ENTRY["base_url"], model="second")
+    changed = wait_for(
+        "the one that names an entry is applied",
+        lambda: (now := record()) and now["updated_at"] != made["updated_at"] and now,
+    )
+    assert changed["llm"] == made["llm"]
 
 
 def test_lines_and_deadlines_are_kept_and_bounded(client: httpx.Client) -> None:

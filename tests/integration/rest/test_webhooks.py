@@ -84,6 +84,7 @@ INVALID: list[tuple[bytes, str | None]] = [
         event_body("agent.llm.rotate", external_id="a", api_key="x", base_url="https://127.0.0.1"),
         "data.base_url",
     ),
+    (event_body("agent.llm.rotate", external_id="a", api_key="x", model="m"), "data"),
     (upsert_body("a", llm=[{**ENTRY, "base_url": "http://x.example"}]), "llm.0.base_url"),
     (upsert_body("a", llm=[{**ENTRY, "planted_2f71": ""}]), "data.llm.0.…"),
     (upsert_body("a", at=datetime.now(UTC) + timedelta(days=365)), "timestamp"),

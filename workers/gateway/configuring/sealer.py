@@ -5,15 +5,16 @@ from pathlib import Path
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
-from pydantic import SecretStr
 
 from schemas.agent import LlmEntry, LlmView, too_many
 from schemas.batch import RowEntry
+from schemas.webhook import RotateData
 from workers.errors import BlockedAddressError, InvalidBaseUrlError, KeysUnavailableError
 from workers.gateway.configuring.tool_sealer import ToolSealer
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.secrets.binding import Binding
+from workers.secrets.places import renewed_key_place
 from workers.secrets.sealing import read_public_key, seal
 
 log = structlog.get_logger(__name__)
@@ -82,16 +83,15 @@ class Sealer:
             for number, entry in enumerate(entries)
         )
 
-    def seal_key(
-        self, account: str, agent_id: str, api_key: SecretStr, base_url: str | None
-    ) -> tuple[str | None, str]:
-        """Return `base_url` as it is stored, and a new key for that entry, sealed.
+    def seal_key(self, account: str, agent_id: str, data: RotateData) -> tuple[str | None, str]:
+        """Return `base_url` as it is stored, and a new key for the entry so named, sealed.
 
-        Without `base_url`, for whichever entry the agent has. Raises as `seal` does.
+        Without `base_url`, for the one entry that the agent has. Raises as `seal` does.
         """
+        base_url = data.base_url
         endpoint = None if base_url is None else self._judge("data.base_url", base_url)
-        place = Binding(account, agent_id, 0, endpoint or "")
-        return endpoint, seal(self._public_key(), api_key, place)
+        place = renewed_key_place(account, agent_id, endpoint, data.model)
+        return endpoint, seal(self._public_key(), data.api_key, place)
 
     def _public_key(self) -> X25519PublicKey:
         try:

@@ -68,9 +68,13 @@ def _upsert(account: str, event: UpsertEvent, sealer: Sealer) -> tuple[Change, t
 def _rotate(
     account: str, agent_id: str, event: RotateEvent, sealer: Sealer
 ) -> tuple[Change, tuple[str, ...]]:
-    base_url, sealed = sealer.seal_key(account, agent_id, event.data.api_key, event.data.base_url)
+    base_url, sealed = sealer.seal_key(account, agent_id, event.data)
     change = AgentRotate(
-        agent_id=agent_id, account=account, base_url=base_url, occurred_at=event.timestamp
+        agent_id=agent_id,
+        account=account,
+        base_url=base_url,
+        model=event.data.model,
+        occurred_at=event.timestamp,
     )
     return change, (sealed,)
 
