@@ -1,6 +1,5 @@
 """Certificates: the right one serves, every other is refused with its class."""
 
-import datetime as dt
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -8,14 +7,12 @@ from typing import Any
 
 import pytest
 import trustme
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from schemas.chat import ChatRequest, Content, Message
 from tests.fakes.scripted_resolver import ScriptedResolver
 from tests.integration.providers.conftest import NAME
 from tests.integration.providers.little_server import LittleServer
+from tests.servers.certificates import certificate
 from workers.errors import ModelError
 from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
@@ -47,48 +44,6 @@ async def test_a_right_certificate_is_one_for_the_name_and_not_for_the_address_d
     assert server.names == asked_for
 
 
-def self_signed(folder: Path) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    chain = folder / "self-signed.pem"
-    chain.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(chain)
-    return context
-
-
-def certificate(fault: str, authority: trustme.CA, folder: Path) -> Any:
-    yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
-    match fault:
-        case "wrong name":
-            return authority.issue_cert("other.example.com")
-        case "the address dialled":
-            return authority.issue_cert("127.0.0.1")
-        case "expired":
-            return authority.issue_cert(
-                NAME, not_before=yesterday - dt.timedelta(days=1), not_after=yesterday
-            )
-        case "unknown authority":
-            return trustme.CA().issue_cert(NAME)
-        case _:
-            return self_signed(folder)
-
-
 @pytest.mark.parametrize(
     "fault",
     ["wrong name", "the address dialled", "expired", "unknown authority", "self-signed"],
@@ -100,7 +55,7 @@ async def test_any_other_certificate_is_refused_and_nothing_is_sent(
     trusting: ssl.SSLContext,
     tmp_path: Path,
 ) -> None:
-    server = await serve(certificate=certificate(fault, authority, tmp_path))
+    server = await serve(certificate=certificate(fault, NAME, authority, tmp_path))
 
     with pytest.raises(ModelError) as failed:
         await ask(server, NAME, trusting)
