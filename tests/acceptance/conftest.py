@@ -31,6 +31,7 @@ def system(shared_model: Model) -> Iterator[System]:
         EDGEWISE_MANAGED_LLM_MODEL="scripted",
         EDGEWISE_MANAGED_LLM_API_KEY="the-operators-key",
         EDGEWISE_LLM_FIRST_TOKEN_S="3",
+        EDGEWISE_LLM_BREAKER_FAILURES="1000",  # one test's failing model is another's
     ) as running:
         yield running
 

@@ -75,7 +75,7 @@ async def _in_use(request: Request) -> Held:
 
 InUse = Annotated[Held, Depends(_in_use)]
 
-router = APIRouter(prefix="/v1", route_class=guarded_by(check_key))
+router = APIRouter(prefix="/v1", route_class=guarded_by(check_key, reads_strictly=False))
 
 
 @router.post("/chat/completions")

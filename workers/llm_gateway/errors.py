@@ -1,7 +1,6 @@
 """Every error of the LLM gateway in the shape that clients of OpenAI's API know."""
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import cast
 
 from fastapi import FastAPI, Request
@@ -56,9 +55,9 @@ async def _on_refusal(_request: Request, error: Exception) -> Response:
 
 async def _on_http_exception(_request: Request, error: Exception) -> Response:
     known = cast("HTTPException", error)
-    is_unreadable = known.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
-    status = HTTPStatus.BAD_REQUEST if is_unreadable else known.status_code  # as OpenAI has it
-    return _response(status, known.detail, "invalid_request_error", headers=known.headers)
+    return _response(
+        known.status_code, known.detail, "invalid_request_error", headers=known.headers
+    )
 
 
 async def _on_invalid(_request: Request, error: Exception) -> Response:

@@ -10,8 +10,13 @@ from starlette.responses import Response
 from workers.web.json_body import with_strict_json
 
 
-def guarded_by(check: Callable[[Request], Awaitable[object]]) -> type[APIRoute]:
-    """Return a route class whose requests pass `check` before their body is read, strictly."""
+def guarded_by(
+    check: Callable[[Request], Awaitable[object]], *, reads_strictly: bool = True
+) -> type[APIRoute]:
+    """Return a route class whose requests pass `check` before their body is read.
+
+    Strictly, unless the body is one that others made and that is handed on as it is.
+    """
 
     class GuardedRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -19,7 +24,7 @@ def guarded_by(check: Callable[[Request], Awaitable[object]]) -> type[APIRoute]:
 
             async def guarded(request: Request) -> Response:
                 await check(request)
-                return await handle(with_strict_json(request))
+                return await handle(with_strict_json(request) if reads_strictly else request)
 
             return guarded
 

@@ -67,7 +67,7 @@ def test_a_killed_turn_worker_is_back_soon_and_its_engines_are_gone(start_up: St
         wait_until(lambda: set(redis.zrange("presence:turns", 0, -1)) - names)
     took = time.monotonic() - began
     wait_until(lambda: all(is_gone(engine) for engine in engines))
-    assert took < 5, f"the turn worker was back after {took:.1f} s"
+    assert took < 15, f"the turn worker was back after {took:.1f} s"
 
 
 def test_each_part_that_is_killed_comes_back_under_the_same_address(start_up: StartUp) -> None:
