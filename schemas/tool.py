@@ -2,7 +2,8 @@
 
 import json
 import re
-from typing import Annotated, Any, Final, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -120,6 +121,13 @@ class HttpToolFields(Closed):
     http_method: Method = "POST"
 
 
+def check_names(headers: Iterable[str]) -> None:
+    """Raise ValueError where two headers of a tool have the same name."""
+    names = [name.lower() for name in headers]
+    if len(set(names)) != len(names):
+        raise ValueError("headers: two have the same name")
+
+
 class HttpTool(HttpToolFields):
     """How a tool that we run is called, as it is sent."""
 
@@ -127,9 +135,7 @@ class HttpTool(HttpToolFields):
 
     @model_validator(mode="after")
     def _headers_are_different(self) -> Self:
-        names = [header.name.lower() for header in self.headers]
-        if len(set(names)) != len(names):
-            raise ValueError("headers: two have the same name")
+        check_names(header.name for header in self.headers)
         return self
 
 
@@ -162,7 +168,11 @@ class ToolView(ToolFields):
     http: HttpToolView | None = None
 
 
-def _as_a_whole(tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
+AnyTool = TypeVar("AnyTool", bound=ToolFields)
+
+
+def as_a_whole(tools: tuple[AnyTool, ...]) -> tuple[AnyTool, ...]:
+    """Return the tools of an agent; raises ValueError where they cannot be offered together."""
     names = [tool.name for tool in tools]
     if len(set(names)) != len(names):
         raise ValueError("two tools have the same name")
@@ -171,4 +181,4 @@ def _as_a_whole(tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
     return tools
 
 
-Tools = Annotated[tuple[Tool, ...], Field(max_length=MAX_TOOLS), AfterValidator(_as_a_whole)]
+Tools = Annotated[tuple[Tool, ...], Field(max_length=MAX_TOOLS), AfterValidator(as_a_whole)]

@@ -4,29 +4,28 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from schemas.agent import AgentFields, LlmEntry, LlmView, too_many
-from schemas.config_event import AgentChange, AgentDelete, AgentUpsert, Change
+from schemas.agent import AgentFields, LlmView, too_many
+from schemas.config_event import AgentChange, AgentDelete, AgentRotate, AgentUpsert, Change
 from schemas.config_message import (
     ChangeMessage,
     ConfigMessage,
     DeleteMessage,
+    RotateMessage,
     SealedEntry,
+    SealedHeader,
+    SealedHttp,
+    SealedTool,
     UpsertMessage,
     read_message,
 )
+from schemas.tool import HttpToolView, ToolFields, ToolHeaderView, ToolView
+from workers.agent_config.message_secrets import check_secrets, sealed_values
 from workers.agent_config.refusal import ChangeRefusedError
 from workers.agent_config.vault import Vault
-from workers.errors import (
-    CredentialsUnavailableError,
-    InvalidBaseUrlError,
-    KeysUnavailableError,
-)
-from workers.providers.base_url import parse_base_url
-from workers.secrets.binding import Binding
 from workers.storage.account_rows import has_account
 from workers.storage.config_inbox import accept_event
 from workers.storage.database import writing
@@ -42,13 +41,13 @@ def take_message(engine: Engine, vault: Vault, sent: Any, *, max_entries: int = 
     has more than `max_entries` models; StorageUnavailableError, and then nothing happened.
     """
     message = _read(sent)
-    change, sealed = _change(message)
-    if len(sealed) > max_entries:
+    change, sealed = _change(message), sealed_values(message)
+    if len(getattr(message, "llm", None) or ()) > max_entries:
         raise ChangeRefusedError(f"llm: {too_many(max_entries)}")
-    _check_keys(vault, change, sealed)
+    check_secrets(vault, change, sealed)
     try:
         with writing(engine) as connection:
-            return _accept(connection, message, change, sealed)
+            return _accept(connection, message, change, [value.text for value in sealed])
     except IntegrityError:  # another worker was first
         return None
 
@@ -73,76 +72,52 @@ def _fields(errors: Iterable[Any]) -> str:
 _MODELS: Final[tuple[type[BaseModel], ...]] = (
     UpsertMessage,
     ChangeMessage,
+    RotateMessage,
     SealedEntry,
+    SealedTool,
+    SealedHttp,
+    SealedHeader,
     AgentFields,
 )
 _KNOWN: Final = {name for model in _MODELS for name in model.model_fields} | {
     "agent.upsert",
     "agent.change",
     "agent.delete",
+    "agent.llm.rotate",
 }
 
 
-def _change(message: ConfigMessage) -> tuple[Change, tuple[str, ...]]:
-    """Return what a message asks for, and the sealed keys of its models, in order."""
-    agent_id, account, moment = message.whose, message.account, message.occurred_at
+def _change(message: ConfigMessage) -> Change:
+    """Return what a message asks for; its sealed values go beside it."""
+    whose: Any = {
+        "agent_id": message.whose,
+        "account": message.account,
+        "occurred_at": message.occurred_at,
+    }
     if isinstance(message, DeleteMessage):
-        return AgentDelete(agent_id=agent_id, account=account, occurred_at=moment), ()
-    entries = message.llm
-    llm = None if entries is None else tuple(map(_view, entries))
-    sealed = tuple(entry.sealed_api_key for entry in entries or ())
+        return AgentDelete(**whose)
+    if isinstance(message, RotateMessage):
+        return AgentRotate(**whose, base_url=message.base_url, model=message.model)
+    llm = None if message.llm is None else tuple(map(_entry, message.llm))
+    tools = None if message.tools is None else tuple(map(_tool, message.tools))
     if isinstance(message, ChangeMessage):
-        change = AgentChange(
-            agent_id=agent_id,
-            account=account,
-            changes=message.changes,
-            llm=llm,
-            occurred_at=moment,
-        )
-        return change, sealed
-    upsert = AgentUpsert(
-        agent_id=agent_id,
-        account=account,
-        agent=message.agent,
-        llm=llm,
-        external_id=message.external_id,
-        occurred_at=moment,
-    )
-    return upsert, sealed
+        return AgentChange(**whose, changes=message.changes, llm=llm, tools=tools)
+    named = message.external_id
+    return AgentUpsert(**whose, agent=message.agent, llm=llm, tools=tools, external_id=named)
 
 
-def _view(entry: SealedEntry) -> LlmView:
+def _entry(entry: SealedEntry) -> LlmView:
     return LlmView(base_url=entry.base_url, model=entry.model)
 
 
-def _check_keys(vault: Vault, change: Change, sealed: Sequence[str]) -> None:
-    """Raise ChangeRefusedError unless every key opens and is one."""
-    entries = (change.llm or ()) if isinstance(change, AgentUpsert | AgentChange) else ()
-    for number, (entry, text) in enumerate(zip(entries, sealed, strict=True)):
-        if not _is_normal(entry.base_url):
-            raise ChangeRefusedError(f"llm.{number}.base_url: not in its normal form")
-        binding = Binding(change.account, change.agent_id, number, entry.base_url)
-        try:
-            _check_key(entry, vault.open(text, binding))
-        except CredentialsUnavailableError as error:
-            raise ChangeRefusedError(f"llm.{number}.sealed_api_key: {error}") from None
-        except KeysUnavailableError:
-            return  # no fault of the message: what comes of it says so
-
-
-def _is_normal(base_url: str) -> bool:
-    """Tell whether a URL is in its normal form; one that is none is refused when it is applied."""
-    try:
-        return str(parse_base_url(base_url)) == base_url
-    except InvalidBaseUrlError:
-        return True
-
-
-def _check_key(entry: LlmView, key: SecretStr) -> None:
-    try:
-        LlmEntry(base_url=entry.base_url, model=entry.model, api_key=key)
-    except ValidationError as error:
-        raise ChangeRefusedError(f"not valid: llm.{_fields(error.errors())}") from None
+def _tool(tool: SealedTool) -> ToolView:
+    fields = {name: getattr(tool, name) for name in ToolFields.model_fields}
+    http = tool.http and HttpToolView(
+        url=tool.http.url,
+        http_method=tool.http.http_method,
+        headers=tuple(ToolHeaderView(name=header.name) for header in tool.http.headers),
+    )
+    return ToolView(**fields, http=http)
 
 
 def _accept(

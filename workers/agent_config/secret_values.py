@@ -55,7 +55,7 @@ def open_secrets(
 
     Raises ChangeRefusedError where they are not there or cannot be opened now.
     """
-    places = _places(change)
+    places = places_of(change)
     if not places:
         return ()
     if vault is None or len(sealed) != len(places):
@@ -69,7 +69,7 @@ def open_secrets(
         raise keys_unavailable(error) from None
 
 
-def _places(change: AgentUpsert | AgentChange | AgentRotate) -> list[Binding]:
+def places_of(change: AgentUpsert | AgentChange | AgentRotate) -> list[Binding]:
     """Return what the secrets of a change were sealed for, in order."""
     account, agent_id = change.account, change.agent_id
     if isinstance(change, AgentRotate):

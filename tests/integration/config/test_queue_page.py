@@ -27,7 +27,7 @@ from workers.storage.database import open_engine, reading
 from workers.storage.event_reports import EventReport, list_events
 
 PAGE = (Path(__file__).parents[3] / "docs" / "queue.md").read_text()
-MAKE, BY_REDIS, BY_AMQP = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+MAKE, RENEW, BY_REDIS, BY_AMQP = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 MADE = {"name": "Front desk", "system_prompt": "p", "voice": {"voice_id": "ivy"}}
 NOTHING_OF_OURS = "\nimport sys\nassert not {'workers', 'schemas', 'edge'} & sys.modules.keys()\n"
 
@@ -162,14 +162,21 @@ def test_the_program_of_the_page_makes_an_agent_with_a_model_and_its_key(queue: 
         keys = connection.execute(text("SELECT count(*) FROM llm_entries")).scalar()
     assert keys == 1
 
+    assert stored.agent.tools[0].http is not None
+    assert stored.agent.tools[0].http.headers[0].name == "Authorization"
+
     queue.run(MAKE)
+    queue.run(MAKE + RENEW)
+    wait_for("its key is new", lambda: (a := queue.agent("front-desk")) and a.version == 2)
     queue.change(external_id="front-desk", agent=dict(MADE, name="Renamed"))
     wait_for(
         "it is renamed", lambda: (a := queue.agent("front-desk")) and a.agent.name == "Renamed"
     )
     renamed = queue.agent("front-desk")
     assert renamed is not None
-    assert (renamed.version, renamed.agent.llm) == (2, stored.agent.llm), "once, and the key stays"
+    assert (renamed.version, renamed.agent.llm) == (3, stored.agent.llm), "once, and the key stays"
+    assert renamed.agent.tools == stored.agent.tools
+    assert not [event.message for event in queue.events() if event.message]
 
 
 def test_kinds_of_messages_and_a_rejection_that_says_why(queue: Queue) -> None:
@@ -186,6 +193,7 @@ def test_kinds_of_messages_and_a_rejection_that_says_why(queue: Queue) -> None:
 
 
 SECRET = planted("queue")
+TOOL = {"name": "t", "description": "d"}
 DEEP = "[" * 100_000 + "]" * 100_000
 BODIES = [
     f'"{SECRET}"',
@@ -236,6 +244,12 @@ FIELDS: list[dict[str, object]] = [
     {"llm": [{"base_url": "https://8.8.8.8", "model": "m", "api_key": SECRET}]},
     {"llm": [{"base_url": "https://8.8.8.8", "model": "m", "sealed_api_key": SECRET}]},
     {"llm": [{"base_url": "HTTPS://8.8.8.8/", "model": "m", "sealed_api_key": SECRET}]},
+    {"tools": [{**TOOL, "http": {"url": "https://8.8.8.8", "headers": [{"name": SECRET}]}}]},
+    {"tools": [{**TOOL, "http": {"url": "https://8.8.8.8", "headers": [{"value": SECRET}]}}]},
+    {"tools": [{**TOOL, SECRET: SECRET}]},
+    {"tools": [TOOL, TOOL]},
+    {"kind": "agent.llm.rotate", "agent": None, "sealed_api_key": SECRET},
+    {"kind": "agent.llm.rotate", "agent": None, "api_key": SECRET},
     {"occurred_at": SECRET},
     {"occurred_at": "2026-01-01T00:00:00"},
     {"kind": SECRET},
