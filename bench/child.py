@@ -1,6 +1,7 @@
 """A process of the bench's own that is talked to in lines."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=os.environ | {"EDGEWISE_LOG_LEVEL": "WARNING"},
         )
         threading.Thread(target=self._read, name=f"read {module}", daemon=True).start()
 

@@ -3,11 +3,12 @@
 
 import json
 import os
+import sys
 from typing import Annotated
 
 import typer
 
-from workers.commands.console import plain_errors
+from workers.commands.console import plain_errors, read_settings
 from workers.llm_stub.script import ANSWERS, FAULTS
 
 _NAMES = "\n\n".join(f"`stub-{name}`: {what}" for name, what in {**ANSWERS, **FAULTS}.items())
@@ -63,7 +64,18 @@ def llm_stub(
 
     pace = Pace(ttft_s=ttft, token_s=1 / rate if rate else 0.0)
     with plain_errors():
+        _log_to_stderr()
         serve(host, port, say, pace, _as_json if as_json else _as_examples)
+
+
+def _log_to_stderr() -> None:
+    """Leave standard output to what says where it listens."""
+    import structlog
+
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(read_settings().log_level),
+    )
 
 
 def _as_json(url: str) -> None:

@@ -229,6 +229,7 @@ def test_the_command_says_where_it_listens_and_ends_at_a_signal() -> None:
         assert answer.json()["choices"][0]["message"]["content"] == "Good day."
         stub.terminate()
         assert stub.wait(5) == 0
+        assert stub.stdout.read() == ""
     finally:
         stub.kill()
         stub.wait()
