@@ -31,6 +31,7 @@ from workers.storage.session_rows import (
     remove_old,
     touch,
 )
+from workers.storage.webhook_outbox import announce_session
 
 MAX_WAITING: Final = 20_000
 """Changes that wait to be written."""
@@ -74,7 +75,16 @@ class _Ended:
     at: datetime
 
 
-_Change = _Started | _Added | _Ended
+@dataclass(frozen=True)
+class _Over:
+    """The end of a session of which nothing is kept: its account is told, and that is all."""
+
+    began: _Started
+    reason: Reason
+    at: datetime
+
+
+_Change = _Started | _Added | _Ended | _Over
 
 
 class SessionRecorder:
@@ -89,6 +99,8 @@ class SessionRecorder:
         self._characters = 0
         self._live: dict[str, set[str]] = {}
         """The sessions that are written as active, and the messages written for each."""
+        self._untold: dict[str, _Started] = {}
+        """Where nothing is kept: the sessions under way."""
         self._taken = 0
         self._done = 0
         self._lost = 0
@@ -101,7 +113,10 @@ class SessionRecorder:
     def open(
         cls, engine: Engine, retention_days: int, rhythm: Rhythm | None = None
     ) -> Iterator["SessionRecorder"]:
-        """Run the thread; with a retention of 0 days nothing is kept, and what was is removed."""
+        """Run the thread; with a retention of 0 days nothing is kept, and what was is removed.
+
+        The endpoints of an account are told of the end of a session all the same.
+        """
         recorder = cls(engine, retention_days, rhythm)
         recorder._thread.start()
         try:
@@ -116,15 +131,24 @@ class SessionRecorder:
 
     def started(self, session_id: str, account: str, agent_id: str) -> None:
         """Take in that a session has begun."""
-        self._take(_Started(session_id, account, agent_id, datetime.now(UTC)), 0)
+        began = _Started(session_id, account, agent_id, datetime.now(UTC))
+        if self.keeps:
+            self._take(began, 0)
+        else:
+            self._untold[session_id] = began
 
     def added(self, session_id: str, entry: Entry) -> None:
         """Take in an entry of its time line."""
-        self._take(_Added(session_id, entry), size_of(entry))
+        if self.keeps:
+            self._take(_Added(session_id, entry), size_of(entry))
 
     def ended(self, session_id: str, reason: Reason) -> None:
         """Take in that it has ended."""
-        self._take(_Ended(session_id, reason, datetime.now(UTC)), 0)
+        now = datetime.now(UTC)
+        if self.keeps:
+            self._take(_Ended(session_id, reason, now), 0)
+        elif began := self._untold.pop(session_id, None):
+            self._take(_Over(began, reason, now), 0)
 
     def flush(self, within_s: float) -> bool:
         """Wait until all that was taken so far is written or lost; False if that takes longer."""
@@ -133,8 +157,6 @@ class SessionRecorder:
             return self._changed.wait_for(lambda: self._done >= wanted, within_s)
 
     def _take(self, change: _Change, size: int) -> None:
-        if not self.keeps:
-            return
         with self._changed:
             if (
                 len(self._waiting) >= MAX_WAITING
@@ -214,6 +236,16 @@ class SessionRecorder:
                         written.append((session_id, self._put(connection, session_id, entry)))
                     case _Ended(session_id, reason, at):
                         end_session(connection, session_id, reason, at)
+                    case _Over(began, reason, at):
+                        announce_session(
+                            connection,
+                            began.account,
+                            session_id=began.session_id,
+                            agent_id=began.agent_id,
+                            reason=reason,
+                            started_at=began.at,
+                            ended_at=at,
+                        )
         for session_id, digests in written:
             self._live.get(session_id, set()).update(digests)
 

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine
 
 from schemas.ids import new_id
+from tests.integration.session_history.entries import turn
 from workers.storage.database import reading, writing
 from workers.storage.delivery_rows import Delivery, list_deliveries
 from workers.storage.endpoint_rows import StoredEndpoint, add_endpoint
-from workers.storage.session_rows import end_lost, end_session, put_session
+from workers.storage.session_recorder import SessionRecorder
+from workers.storage.session_rows import end_lost, end_session, page_of_sessions, put_session
 
 BEGAN = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
 
@@ -49,6 +51,28 @@ def test_an_end_is_told_once_although_it_is_written_twice(engine: Engine) -> Non
     assert data["session_id"] == session_id
     assert (data["reason"], data["duration_seconds"]) == ("client", 61.5)
     assert data["started_at"] == "2026-11-22T20:00:00Z"
+
+
+def test_an_end_is_told_although_nothing_is_kept_of_sessions(engine: Engine) -> None:
+    listening(engine)
+    session_id, agent_id, under_way = new_id("session"), new_id("agent"), new_id("session")
+    with SessionRecorder.open(engine, 0) as recorder:
+        recorder.started(session_id, "mine", agent_id)
+        recorder.started(under_way, "mine", agent_id)
+        recorder.added(session_id, turn(0))
+        assert recorder.flush(10)
+        assert told(engine) == []
+        for _ in range(2):
+            recorder.ended(session_id, "client")
+        recorder.ended(new_id("session"), "client")
+        assert recorder.flush(10)
+    (message,) = told(engine)
+    data = json.loads(message.body)["data"]
+    assert (data["session_id"], data["agent_id"]) == (session_id, agent_id)
+    assert data["reason"] == "client"
+    assert 0 <= data["duration_seconds"] < 10
+    with reading(engine) as connection:
+        assert page_of_sessions(connection, "mine", 10, None) == []
 
 
 def test_a_session_that_was_lost_with_its_gateway_is_told_of(engine: Engine) -> None:
