@@ -41,6 +41,8 @@ def run_app(
     listener = listen(host, port)
     config = uvicorn.Config(
         app,
+        # httptools, which uvicorn prefers where it is installed, takes headers without end.
+        http="h11",
         log_config=None,
         access_log=False,
         server_header=False,

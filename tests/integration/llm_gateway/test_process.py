@@ -1,6 +1,7 @@
 """The LLM gateway as a process: it listens, streams and stops."""
 
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_a_caller_who_hangs_up_disturbs_nobody(running: tuple[Part, httpx.Client
             next(answer.iter_raw())
     assert client.get("/v1/models").status_code == 200
     assert not part.logged("crashed")
+
+
+def test_a_head_without_end_is_cut_off(running: tuple[Part, httpx.Client]) -> None:
+    _, client = running
+    place = client.base_url
+    with socket.create_connection((place.host, place.port or 0), timeout=5) as caller:
+        caller.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n")
+        more = (b"X-More: " + b"x" * 60_000 + b"\r\n") * 1_000
+        with pytest.raises(ConnectionError):
+            caller.sendall(more)
+    assert client.get("/healthz").status_code == 200
 
 
 def test_it_keeps_what_was_said_out_of_its_log(running: tuple[Part, httpx.Client]) -> None:
