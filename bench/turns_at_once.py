@@ -1,10 +1,11 @@
 """A hundred turns at once on one turn worker process, against a model of 30 tokens a second.
 
-A turn is a user who speaks for a second and is done, a reply of forty words, and its speech. The
-users end within two seconds of each other, so that all replies overlap. First audio is counted
-from the user's end to the first packets in the reply stream; a single turn is measured alone
-before. Speech-to-text is the scripted engine, as a hundred real ones are more than two cores can
-do; the voice is the built-in one.
+A turn is a user who speaks for a second and is done, a reply of forty words, and its speech. A
+hundred begin in a burst, within two seconds of each other; then a hundred begin evenly over the
+time that a reply takes to be heard, so that as many users are in a turn all the while. First audio
+is counted from the user's end to the first packets in the reply stream; a single turn is measured
+alone before. Speech-to-text is the scripted engine, as a hundred real ones are more than two cores
+can do; the voice is the built-in one.
 """
 
 import asyncio
@@ -48,6 +49,8 @@ class Answered:
 
     first_audio: float
     whole: float
+    heard: float
+    """How long the reply is to its listener."""
     trouble: str = ""
     """What went wrong, in the words of the reply."""
 
@@ -75,35 +78,44 @@ async def _measure(system: System, count: int) -> list[Figure]:
     queue = TurnQueue(make_celery(settings, "bench"))
     callers = _Callers(system.agent(system_prompt=f"{MARK}{REPLY}"), TurnStreams(redis), queue)
     try:
-        await callers.call(0)
+        heard_s = (await callers.call(0)).heard / 1000
         alone = [await callers.call(0) for _ in range(count)]
+        single = percentile([turn.first_audio for turn in alone], 0.5)
         rng = random.Random(SEED)  # noqa: S311  # spreads the callers, guards nothing
-        async with asyncio.TaskGroup() as group:
-            calls = [
-                group.create_task(callers.call(SPREAD_S * rng.random()), name=f"caller {number}")
-                for number in range(TURNS)
-            ]
-        together = [call.result() for call in calls]
+        burst = await _together(callers, [SPREAD_S * rng.random() for _ in range(TURNS)])
+        steady = await _together(callers, [heard_s * number / TURNS for number in range(TURNS)])
     finally:
         queue.close()
         await redis.aclose()
-    return _figures(alone, together)
+    return [
+        *_figures(f"begun within {SPREAD_S:g} s", single, burst),
+        *_figures("begun evenly over the length of a reply", single, steady),
+    ]
 
 
-def _figures(alone: list[Answered], together: list[Answered]) -> list[Figure]:
-    single = percentile([turn.first_audio for turn in alone], 0.5)
+async def _together(callers: "_Callers", waits_s: list[float]) -> list[Answered]:
+    async with asyncio.TaskGroup() as group:
+        calls = [
+            group.create_task(callers.call(wait_s), name=f"caller {number}")
+            for number, wait_s in enumerate(waits_s)
+        ]
+    return [call.result() for call in calls]
+
+
+def _figures(how: str, single: float, together: list[Answered]) -> list[Figure]:
     troubles = sorted({turn.trouble for turn in together if turn.trouble})
     well = [turn for turn in together if not turn.trouble]
     first = [turn.first_audio for turn in well]
     note = (
         f"p50 {percentile(first, 0.5):.0f} ms, p95 {percentile(first, 0.95):.0f} ms, max "
         f"{max(first):.0f} ms; alone p50 {single:.0f} ms; whole reply p95 "
-        f"{percentile([turn.whole for turn in well], 0.95):.0f} ms"
+        f"{percentile([turn.whole for turn in well], 0.95):.0f} ms, heard for "
+        f"{percentile([turn.heard for turn in well], 0.5):.0f} ms"
     )
-    name = f"first audio, {TURNS} turns at once, p95, over a single turn's"
+    name = f"first audio, {TURNS} turns {how}, p95, over a single turn's"
     return [
         Figure(
-            f"turns that end well of {TURNS} at once on one worker",
+            f"turns that end well of {TURNS} {how}, on one worker",
             len(well),
             "turns",
             TURNS,
@@ -152,16 +164,19 @@ class _Callers:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _listen(self, turn_id: str, ended: float) -> Answered:
-        first, trouble = 0.0, ""
+        first, packets, trouble = 0.0, 0, ""
         async with aclosing(generator(self._streams.read_reply(turn_id, wait_ms=250))) as entries:
             async for entry in entries:
                 now = time.monotonic()
                 if isinstance(entry, ReplyAudio):
                     first = first or now
+                    packets += len(entry.packets)
                 if isinstance(entry, TurnError):
                     trouble = entry.code
                 if isinstance(entry, Done):
                     if entry.status != "completed":
                         trouble = trouble or entry.status
-                    return Answered(1000 * (first - ended), 1000 * (now - ended), trouble)
+                    return Answered(
+                        1000 * (first - ended), 1000 * (now - ended), packets * PACKET_MS, trouble
+                    )
         raise NotMeasuredError(f"turn {turn_id} has no end")

@@ -1,6 +1,5 @@
 """One sentence into reply entries: its words, then its speech as Opus packets."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -12,6 +11,8 @@ from workers.turns.ports import TextToSpeech
 from workers.turns.spoken import Place
 
 BITRATE: Final = 28_000
+COMPLEXITY: Final = 1
+"""Half the CPU of 5, and as good for the voice at this rate; docs/performance.md has figures."""
 MAX_PACKETS: Final = 25
 """Packets in one entry: half a second."""
 
@@ -38,8 +39,6 @@ async def voiced(
             yield _entry(attempt, place, position, waiting, last=False)
             position += len(waiting)
         waiting = packets
-        # Other turns share this loop, and a fast engine would never let it go.
-        await asyncio.sleep(0)
     yield _entry(attempt, place, position, waiting, last=True)
 
 
@@ -60,11 +59,12 @@ async def opus_packets(
     text: str, tts: TextToSpeech, voice: str, playing: Playing
 ) -> AsyncIterator[list[bytes]]:
     """Yield the speech of a sentence as lots of up to 25 packets of 20 ms."""
-    encoder = OpusEncoder(REPLY_RATE, BITRATE)
+    encoder = OpusEncoder(REPLY_RATE, BITRATE, COMPLEXITY)
     async with tts.speak(text, voice) as pieces:
         async for samples in pieces:
-            async with playing.turn():
-                packets = encoder.encode(samples)
+            # Other turns share this loop, and a fast engine would never let it go.
+            await playing.turn()
+            packets = encoder.encode(samples)
             playing.made(len(packets))
             for start in range(0, len(packets), MAX_PACKETS):
                 yield packets[start : start + MAX_PACKETS]

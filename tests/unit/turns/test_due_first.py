@@ -2,91 +2,87 @@ import asyncio
 
 import pytest
 
-from workers.turns.due_first import DueFirst, Playing
+from workers.turns.due_first import SOON_S, DueFirst, Playing
 
 
-async def settle() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
+def now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def test_who_is_due_first_comes_first_and_equals_come_in_order() -> None:
     order, done = DueFirst(at_once=1), list[str]()
 
     async def work(name: str, due: float) -> None:
-        async with order.turn(due):
-            done.append(name)
-            await asyncio.sleep(0)
+        await order.turn(due)
+        done.append(name)
 
-    async with order.turn(0):
-        names = [("late", 9.0), ("first", 1.0), ("also first", 1.0), ("second", 5.0)]
-        tasks = [asyncio.create_task(work(*item)) for item in names]
-        await settle()
-        assert done == []
-    await asyncio.gather(*tasks)
+    names = [("late", 9.0), ("first", 1.0), ("also first", 1.0), ("second", 5.0)]
+    await asyncio.gather(*[work(*item) for item in names])
     assert done == ["first", "also first", "second", "late"]
 
 
-async def test_no_more_than_so_many_are_in_at_once() -> None:
-    order, inside, most = DueFirst(at_once=3), 0, 0
+@pytest.mark.parametrize(("ahead_s", "expected"), [(0, 3), (SOON_S + 60, 1)])
+async def test_a_round_of_the_loop_lets_in_so_many_that_are_due_and_one_that_is_ahead(
+    ahead_s: float, expected: int
+) -> None:
+    order, done, rounds = DueFirst(at_once=3), 0, list[int]()
 
-    async def work(due: float) -> None:
-        nonlocal inside, most
-        async with order.turn(due):
-            inside += 1
-            most = max(most, inside)
-            await asyncio.sleep(0)
-            inside -= 1
+    async def work() -> None:
+        nonlocal done
+        await order.turn(now() + ahead_s)
+        done += 1
 
-    await asyncio.gather(*[work(number % 7) for number in range(50)])
-    assert (inside, most) == (0, 3)
+    tasks = [asyncio.create_task(work()) for _ in range(12)]
+    while done < len(tasks):
+        before = done
+        await asyncio.sleep(0)
+        rounds.append(done - before)
+    assert max(rounds) == expected
+
+
+async def test_what_is_due_passes_what_is_ahead_even_if_it_comes_later() -> None:
+    order, done = DueFirst(), list[str]()
+
+    async def work(name: str, due: float) -> None:
+        await order.turn(due)
+        done.append(name)
+
+    ahead = [asyncio.create_task(work("ahead", now() + 60)) for _ in range(20)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await work("new", now())
+    assert 0 < done.index("new") < 10
+    await asyncio.gather(*ahead)
 
 
 @pytest.mark.parametrize("has_its_turn", [False, True])
 async def test_who_is_cancelled_lets_the_next_one_in(*, has_its_turn: bool) -> None:
     order = DueFirst(at_once=1)
-    entered = asyncio.Event()
-
-    async def work(due: float) -> None:
-        async with order.turn(due):
-            entered.set()
-
-    gate = order.turn(0)
-    await gate.__aenter__()
-    gone, next_one = asyncio.create_task(work(1)), asyncio.create_task(work(2))
-    await settle()
+    gone = asyncio.create_task(order.turn(1))
+    next_one = asyncio.create_task(order.turn(2))
+    await asyncio.sleep(0)
     if has_its_turn:
-        await gate.__aexit__(None, None, None)
-        gone.cancel()
+        asyncio.get_running_loop().call_soon(gone.cancel)
     else:
         gone.cancel()
-        await settle()
-        await gate.__aexit__(None, None, None)
     async with asyncio.timeout(5):
         await next_one
         await asyncio.gather(gone, return_exceptions=True)
-        async with order.turn(3):
-            pass
+        await order.turn(3)
 
 
 async def test_a_reply_that_is_ahead_waits_for_one_that_has_not_begun() -> None:
-    order, done, now = DueFirst(at_once=1), list[str](), [100.0]
-    ahead, new = (Playing(order, lambda: now[0]) for _ in range(2))
+    order, done, moment = DueFirst(at_once=1), list[str](), [100.0]
+    ahead, new = (Playing(order, lambda: moment[0]) for _ in range(2))
     ahead.made(500)
 
     async def work(name: str, playing: Playing) -> None:
-        async with playing.turn():
-            done.append(name)
+        await playing.turn()
+        done.append(name)
         playing.made(10)
 
-    async with order.turn(0):
-        tasks = [asyncio.create_task(work(*item)) for item in (("ahead", ahead), ("new", new))]
-        await settle()
-    await asyncio.gather(*tasks)
+    await asyncio.gather(work("ahead", ahead), work("new", new))
     assert done == ["new", "ahead"]
-    now[0] = 111.0
-    async with order.turn(0):
-        tasks = [asyncio.create_task(work(*item)) for item in (("new", new), ("ahead", ahead))]
-        await settle()
-    await asyncio.gather(*tasks)
+    moment[0] = 111.0
+    await asyncio.gather(work("ahead", ahead), work("new", new))
     assert done[2:] == ["new", "ahead"]
