@@ -168,14 +168,8 @@ def _start(stack: ExitStack, settings: Settings, count: int) -> list[Part]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_ten_kills_lose_nothing_and_apply_nothing_twice(
     engine: Engine, quick: Settings, queue: Celery
 ) -> None:
     shoot(engine, queue, quick, kills=10, events=300)
-
-
-@pytest.mark.slow
-def test_twenty_kills_over_thousands_lose_nothing_and_apply_nothing_twice(
-    engine: Engine, quick: Settings, queue: Celery
-) -> None:
-    shoot(engine, queue, quick, kills=20, events=3_000)
