@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.audio import CHUNK_SAMPLES, SPEECH_RATE
+from schemas.audio import CHUNK_SAMPLES
 
 NOISE_PEAK: Final = 4
 """Noise of a quiet room: about -80 dBFS."""
@@ -34,8 +34,3 @@ class Room:
         if self._said:
             return self._said.popleft()
         return self._noise.integers(-NOISE_PEAK, NOISE_PEAK, CHUNK_SAMPLES, dtype=np.int16)
-
-
-def length_s(speech: NDArray[np.int16]) -> float:
-    """Return how long these 16 kHz samples last, in seconds."""
-    return len(speech) / SPEECH_RATE

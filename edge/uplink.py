@@ -74,12 +74,6 @@ class Uplink:
         for out in self.gate.push(chunk, speech=speech):
             self._pass_on(out, now)
 
-    def end_speech(self, now: float) -> None:
-        """Close an open gate because the microphone is taken away."""
-        if self.gate.is_open:
-            self.send_event(session_events.GateClosed(silence_ms=0))
-            self.on_closed(now, now)
-
     def _pass_on(self, out: GateOpened | GateClosed | Passed[Chunk], now: float) -> None:
         match out:
             case GateOpened():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from schemas.agent import Lines
 from schemas.chat import ChatEvent, ChatRequest, Message
-from schemas.turn import Spoken, TurnReply
+from schemas.turn import HEARTBEAT_S, Spoken, TurnReply
 from workers.turns.due_first import DueFirst
 from workers.turns.prompt import PromptRule
 from workers.turns.tool_rounds import NoTools, Toolbox
@@ -110,7 +110,7 @@ class Turn:
 class Pace:
     """How long things may take and how often they are told, in seconds."""
 
-    heartbeat_s: float = 0.5
+    heartbeat_s: float = HEARTBEAT_S
     transcript_s: float = 0.3
     gateway_gone_s: float = 10.0
     max_utterance_s: float = 60.0
