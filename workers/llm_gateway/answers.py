@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Final, Self
 
 from workers.errors import ModelError
-from workers.llm_gateway.connections import Connections
 from workers.llm_gateway.models_file import Route
 from workers.llm_gateway.refusals import error_event, refusal_of
 from workers.llm_gateway.relay import Relay, Tokens, tokens_of
 from workers.llm_gateway.upstream import body_for, drain, posting, read_whole, translated
 from workers.llm_gateway.wire import DONE, Reply
+from workers.providers.warm_connections import WarmConnections
 
 TAIL_S: Final = 1.0
 """How long to wait for usage and end once the model has finished, in seconds."""
@@ -47,7 +47,7 @@ class LiveStream:
     @classmethod
     async def open(
         cls,
-        connections: Connections,
+        connections: WarmConnections,
         route: Route,
         asked: Mapping[str, Any],
         headers: Mapping[str, str],
@@ -69,7 +69,7 @@ class LiveStream:
         return stream
 
     async def _begin(
-        self, connections: Connections, route: Route, body: bytes, headers: Mapping[str, str]
+        self, connections: WarmConnections, route: Route, body: bytes, headers: Mapping[str, str]
     ) -> None:
         response = await self._stack.enter_async_context(
             posting(connections, route, body, headers, STREAM)
@@ -137,7 +137,7 @@ class Whole:
     @classmethod
     async def of_upstream(
         cls,
-        connections: Connections,
+        connections: WarmConnections,
         route: Route,
         asked: Mapping[str, Any],
         headers: Mapping[str, str],

@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Final
 
+import httpx
 from redis.asyncio import Redis
 
 from workers.errors import ConfigurationError
-from workers.llm_gateway.connections import Connections
 from workers.llm_gateway.limits import RateLimits
 from workers.llm_gateway.metrics import Metrics
 from workers.llm_gateway.models_in_force import ModelsInForce
 from workers.llm_gateway.usage import Usage
+from workers.providers.warm_connections import WarmConnections
 from workers.settings import Settings
 from workers.storage.database import open_engine
 from workers.storage.keys import look_up
@@ -22,6 +24,11 @@ from workers.web.key_ring import KeyRing
 
 Clock = Callable[[], datetime]
 
+MOST: Final = 1_000
+"""Requests to upstreams at once."""
+WARM_S: Final = 30.0
+"""How long a connection that is not used is kept, in seconds."""
+
 
 @dataclass(frozen=True)
 class Held:
@@ -29,7 +36,7 @@ class Held:
 
     keys: KeyRing
     models: ModelsInForce
-    connections: Connections
+    connections: WarmConnections
     redis: "Redis | None"
     limits: RateLimits
     usage: Usage
@@ -53,10 +60,16 @@ async def open_held(settings: Settings, models: ModelsInForce, clock: Clock) -> 
         yield Held(
             keys=keys,
             models=models,
-            connections=await stack.enter_async_context(Connections()),
+            connections=await stack.enter_async_context(_connections()),
             redis=redis,
             limits=RateLimits(redis),
             usage=await stack.enter_async_context(Usage.open(redis)),
             metrics=Metrics(),
             clock=clock,
         )
+
+
+def _connections() -> WarmConnections:
+    """Make the way out to the upstreams; nothing in the environment changes it."""
+    context = httpx.create_ssl_context(trust_env=False)
+    return WarmConnections(verify=context, most=MOST, warm_s=WARM_S)

@@ -10,15 +10,18 @@ import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpcore
 
 from workers.errors import ModelError
-from workers.llm_gateway.connections import Connections, TooManyConnectionsError
 from workers.llm_gateway.models_file import Route
 from workers.llm_gateway.relay import MAX_STREAM_BYTES, in_band
 from workers.providers.chat_stream import status_error
+from workers.providers.warm_connections import WarmConnections
 
+CONNECT_S: Final = 2.0
+"""How long to wait for a connection, in seconds."""
 LONGEST_WAIT_S: Final = 3_600
 PASSED_ON: Final = ("x-edgewise-session-id", "x-edgewise-turn-id", "x-edgewise-attempt")
 """Headers of the caller that an upstream gets to see."""
@@ -50,17 +53,36 @@ def body_for(route: Route, asked: Mapping[str, Any]) -> bytes:
 
 @contextlib.asynccontextmanager
 async def posting(
-    connections: Connections, route: Route, body: bytes, headers: Mapping[str, str], kind: str
+    connections: WarmConnections, route: Route, body: bytes, headers: Mapping[str, str], kind: str
 ) -> AsyncIterator[httpcore.Response]:
-    """Open a 200 answer of this content type, nothing of its body read yet; raises ModelError."""
-    sent = {**headers, "Accept": kind, "Accept-Encoding": "identity"}
-    sent["Content-Type"] = "application/json"
-    if route.api_key is not None:
-        sent["Authorization"] = f"Bearer {route.api_key.get_secret_value()}"
-    url = f"{route.upstream.base_url.rstrip('/')}/chat/completions"
-    async with connections.post(url, body, sent) as response:
+    """Open a 200 answer of this content type, nothing of its body read yet.
+
+    Leaving early closes its connection at once. Raises ModelError and httpcore's errors.
+    """
+    response = await connections.handle_async_request(_request(route, body, headers, kind))
+    try:
         _check(response, kind)
         yield response
+    finally:
+        await response.aclose()
+
+
+def _request(route: Route, body: bytes, headers: Mapping[str, str], kind: str) -> httpcore.Request:
+    url = f"{route.upstream.base_url.rstrip('/')}/chat/completions"
+    sent = {
+        **headers,
+        "Host": urlsplit(url).netloc,
+        "Accept": kind,
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+    }
+    if route.api_key is not None:
+        sent["Authorization"] = f"Bearer {route.api_key.get_secret_value()}"
+    extensions = {"timeout": {"connect": CONNECT_S}}
+    return httpcore.Request(
+        "POST", url, headers=list(sent.items()), content=body, extensions=extensions
+    )
 
 
 async def read_whole(response: httpcore.Response) -> tuple[bytes, dict[str, Any]]:
@@ -83,12 +105,12 @@ async def read_whole(response: httpcore.Response) -> tuple[bytes, dict[str, Any]
 
 @contextlib.contextmanager
 def translated(late: str) -> Iterator[None]:
-    """Turn what httpx and the clock raise into ModelError; `late` is the class of a timeout."""
+    """Turn what httpcore and the clock raise into ModelError; `late` is the class of a timeout."""
     try:
         yield
     except httpcore.ConnectTimeout:
         raise ModelError("timeout_connect", "it is not reached", retryable=True) from None
-    except TooManyConnectionsError:
+    except httpcore.PoolTimeout:
         raise ModelError("busy", "too many requests are under way", retryable=True) from None
     except TimeoutError:
         raise ModelError(late, "it does not answer in time", retryable=True) from None

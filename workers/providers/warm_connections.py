@@ -25,10 +25,10 @@ class WarmConnections:
         verify: ssl.SSLContext,
         most: int,
         warm_s: float,
-        backend: httpcore.AsyncNetworkBackend,
+        backend: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
         self.most = most
-        self.backend = backend
+        self.backend = backend or httpcore.AnyIOBackend()
         self._verify = verify
         self._warm_s = warm_s
         self._used: set[httpcore.AsyncHTTPConnection] = set()
