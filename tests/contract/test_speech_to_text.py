@@ -6,16 +6,19 @@ from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
+from redis.asyncio import Redis
 
 from tests.fakes.turns import FakeStt
 from workers.llm_stub.server import LlmStub
 from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, open_client
+from workers.providers.speech.engine_breaker import ENGINE_RULE, EngineBreaker
 from workers.providers.speech.engine_pool import EnginePool
 from workers.providers.speech.openai_stt import OpenAiStt, SttBudget
 from workers.providers.speech.pocketsphinx_stt import MODULE, PocketsphinxStt
 from workers.providers.speech.scripted_stt import HEARD, ScriptedStt
 from workers.providers.speech.speech_endpoint import SpeechEndpoint
+from workers.storage.breakers import Breakers
 from workers.turns.ports import Samples, SpeechToText
 
 SPEECH: Samples = np.fromfile("/usr/share/pocketsphinx/test/data/goforward.raw", dtype="<i2")
@@ -24,8 +27,11 @@ SAID = "go forward ten meters"
 
 
 @pytest.fixture(params=["fake", "scripted", "pocketsphinx", "openai", "openai, its server dead"])
-async def stt(request: pytest.FixtureRequest) -> AsyncIterator[tuple[SpeechToText, str]]:
+async def stt(
+    request: pytest.FixtureRequest, redis: Redis
+) -> AsyncIterator[tuple[SpeechToText, str]]:
     """An engine and what it makes of the recording."""
+    breakers = Breakers(redis, ENGINE_RULE, "stt")
     async with AsyncExitStack() as stack:
         if request.param == "fake":
             yield FakeStt(*[SAID] * 3), SAID
@@ -35,7 +41,12 @@ async def stt(request: pytest.FixtureRequest) -> AsyncIterator[tuple[SpeechToTex
             stub = await stack.enter_async_context(LlmStub())
             client = await stack.enter_async_context(open_client(Budget(), 10, ALLOW))
             endpoint = SpeechEndpoint(stub.base_url, "stub")
-            yield OpenAiStt(client, endpoint, SttBudget(total_s=20)), SAID
+            yield (
+                OpenAiStt(
+                    client, endpoint, SttBudget(total_s=20), EngineBreaker(breakers, endpoint)
+                ),
+                SAID,
+            )
         else:
             built_in = PocketsphinxStt(await stack.enter_async_context(EnginePool(MODULE, 3)))
             if request.param == "pocketsphinx":
@@ -43,7 +54,8 @@ async def stt(request: pytest.FixtureRequest) -> AsyncIterator[tuple[SpeechToTex
                 return
             client = await stack.enter_async_context(open_client(Budget(), 10, ALLOW))
             endpoint = SpeechEndpoint("http://127.0.0.1:1/v1", "none")
-            yield OpenAiStt(client, endpoint, SttBudget(), stand_in=built_in), SAID
+            breaker = EngineBreaker(breakers, endpoint)
+            yield OpenAiStt(client, endpoint, SttBudget(), breaker, stand_in=built_in), SAID
 
 
 async def test_what_is_pushed_in_pieces_is_understood(stt: tuple[SpeechToText, str]) -> None:

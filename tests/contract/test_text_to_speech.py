@@ -6,16 +6,19 @@ from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
+from redis.asyncio import Redis
 
 from schemas.agent import VOICES
 from tests.fakes.turns import FakeTts
 from workers.llm_stub.server import LlmStub
 from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, open_client
+from workers.providers.speech.engine_breaker import ENGINE_RULE, EngineBreaker
 from workers.providers.speech.engine_pool import EnginePool
 from workers.providers.speech.espeak_tts import MODULE, EspeakTts
 from workers.providers.speech.openai_tts import OpenAiTts, TtsBudget
 from workers.providers.speech.speech_endpoint import SpeechEndpoint
+from workers.storage.breakers import Breakers
 from workers.turns.ports import Samples, TextToSpeech
 
 RATE = 24_000
@@ -24,7 +27,8 @@ OURS = {voice: voice for voice in VOICES}
 
 
 @pytest.fixture(params=["fake", "espeak", "openai", "openai in odd pieces", "openai, dead"])
-async def tts(request: pytest.FixtureRequest) -> AsyncIterator[TextToSpeech]:
+async def tts(request: pytest.FixtureRequest, redis: Redis) -> AsyncIterator[TextToSpeech]:
+    breakers = Breakers(redis, ENGINE_RULE, "tts")
     async with AsyncExitStack() as stack:
         if request.param == "fake":
             yield FakeTts()
@@ -32,7 +36,8 @@ async def tts(request: pytest.FixtureRequest) -> AsyncIterator[TextToSpeech]:
             stub = await stack.enter_async_context(LlmStub())
             model = "stub" if request.param == "openai" else "stub-odd"
             client = await stack.enter_async_context(open_client(Budget(), 10, ALLOW))
-            yield OpenAiTts(client, SpeechEndpoint(stub.base_url, model), TtsBudget(), OURS)
+            endpoint = SpeechEndpoint(stub.base_url, model)
+            yield OpenAiTts(client, endpoint, TtsBudget(), OURS, EngineBreaker(breakers, endpoint))
         else:
             built_in = EspeakTts(await stack.enter_async_context(EnginePool(MODULE, 2)))
             if request.param == "espeak":
@@ -40,7 +45,8 @@ async def tts(request: pytest.FixtureRequest) -> AsyncIterator[TextToSpeech]:
                 return
             client = await stack.enter_async_context(open_client(Budget(), 10, ALLOW))
             endpoint = SpeechEndpoint("http://127.0.0.1:1/v1", "none")
-            yield OpenAiTts(client, endpoint, TtsBudget(), OURS, stand_in=built_in)
+            breaker = EngineBreaker(breakers, endpoint)
+            yield OpenAiTts(client, endpoint, TtsBudget(), OURS, breaker, stand_in=built_in)
 
 
 async def spoken(tts: TextToSpeech, text: str, voice: str = "ivy") -> Samples:

@@ -59,7 +59,7 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
         tools_http = await stack.enter_async_context(
             open_tool_client(2 * settings.turn_slots, tools_allow(settings))
         )
-        stt, tts = await open_engines(settings, stack)
+        stt, tts = await open_engines(settings, redis, stack)
         yield Clients(
             settings=settings,
             streams=TurnStreams(redis),

@@ -5,11 +5,13 @@ import contextlib
 from typing import Final
 
 import httpx
+from redis.asyncio import Redis
 
 from schemas.agent import VOICES
 from workers.errors import ConfigurationError, SynthesisError, TranscriptionError
 from workers.providers.base_url_allow import operators_allow
 from workers.providers.chat import Budget, open_client
+from workers.providers.speech.engine_breaker import ENGINE_RULE, EngineBreaker
 from workers.providers.speech.engine_pool import EngineGoneError, EnginePool
 from workers.providers.speech.espeak_tts import MODULE as ESPEAK
 from workers.providers.speech.espeak_tts import EspeakTts
@@ -21,6 +23,7 @@ from workers.providers.speech.scripted_stt import ScriptedStt
 from workers.providers.speech.speech_endpoint import SpeechEndpoint
 from workers.providers.speech.speech_voices import read_voices
 from workers.settings import Settings
+from workers.storage.breakers import Breakers
 from workers.turns.due_first import DueFirst, Playing
 from workers.turns.hearing import Hearing
 from workers.turns.ports import SpeechToText, TextToSpeech
@@ -30,7 +33,7 @@ WORDS: Final = "Hello."
 
 
 async def open_engines(
-    settings: Settings, stack: contextlib.AsyncExitStack
+    settings: Settings, redis: "Redis", stack: contextlib.AsyncExitStack
 ) -> tuple[SpeechToText, TextToSpeech]:
     """Open both, those of this machine warm; raises ConfigurationError.
 
@@ -52,9 +55,9 @@ async def open_engines(
     stt: SpeechToText | None = local_stt
     tts: TextToSpeech | None = local_tts
     if client is not None and settings.stt_engine == "openai":
-        stt = _remote_stt(settings, client, local_stt)
+        stt = _remote_stt(settings, client, redis, local_stt)
     if client is not None and settings.tts_engine == "openai":
-        tts = _remote_tts(settings, client, local_tts)
+        tts = _remote_tts(settings, client, redis, local_tts)
     assert stt is not None and tts is not None  # noqa: S101, PT018  # either is local or remote
     return stt, tts
 
@@ -76,29 +79,33 @@ async def _local_tts(settings: Settings, stack: contextlib.AsyncExitStack) -> Es
 
 
 def _remote_stt(
-    settings: Settings, client: httpx.AsyncClient, stand_in: SpeechToText | None
+    settings: Settings, client: httpx.AsyncClient, redis: "Redis", stand_in: SpeechToText | None
 ) -> OpenAiStt:
     if settings.stt_base_url is None:
         raise ConfigurationError("EDGEWISE_STT_ENGINE=openai needs EDGEWISE_STT_BASE_URL")
+    endpoint = SpeechEndpoint(settings.stt_base_url, settings.stt_model, settings.stt_api_key)
     return OpenAiStt(
         client,
-        SpeechEndpoint(settings.stt_base_url, settings.stt_model, settings.stt_api_key),
+        endpoint,
         SttBudget(settings.stt_total_s),
+        EngineBreaker(Breakers(redis, ENGINE_RULE, "stt"), endpoint),
         language=settings.stt_language,
         stand_in=stand_in,
     )
 
 
 def _remote_tts(
-    settings: Settings, client: httpx.AsyncClient, stand_in: TextToSpeech | None
+    settings: Settings, client: httpx.AsyncClient, redis: "Redis", stand_in: TextToSpeech | None
 ) -> OpenAiTts:
     if settings.tts_base_url is None:
         raise ConfigurationError("EDGEWISE_TTS_ENGINE=openai needs EDGEWISE_TTS_BASE_URL")
+    endpoint = SpeechEndpoint(settings.tts_base_url, settings.tts_model, settings.tts_api_key)
     return OpenAiTts(
         client,
-        SpeechEndpoint(settings.tts_base_url, settings.tts_model, settings.tts_api_key),
+        endpoint,
         TtsBudget(settings.tts_first_byte_s, settings.tts_between_bytes_s, settings.tts_total_s),
         read_voices(settings.tts_voice),
+        EngineBreaker(Breakers(redis, ENGINE_RULE, "tts"), endpoint),
         stand_in=stand_in,
     )
 

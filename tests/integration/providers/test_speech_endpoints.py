@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import httpx
 import numpy as np
 import psutil
 import pytest
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from schemas.agent import VOICES
 from tests.fakes.turns import FakeStt, FakeTts
@@ -16,10 +18,11 @@ from workers.errors import SynthesisError, TranscriptionError
 from workers.llm_stub.server import LlmStub
 from workers.providers.base_url_allow import ALLOW_NOTHING, parse_allow
 from workers.providers.chat import Budget, open_client
-from workers.providers.speech.engine_breaker import EngineBreaker
+from workers.providers.speech.engine_breaker import ENGINE_RULE, EngineBreaker
 from workers.providers.speech.openai_stt import OpenAiStt, SttBudget
 from workers.providers.speech.openai_tts import OpenAiTts, TtsBudget
 from workers.providers.speech.speech_endpoint import SpeechEndpoint
+from workers.storage.breakers import Breakers
 from workers.turns.ports import Samples
 
 ALLOW = parse_allow("127.0.0.1")
@@ -51,20 +54,28 @@ async def stub() -> AsyncIterator[LlmStub]:
         yield stub
 
 
+@dataclass
+class Rig:
+    """Engines of one worker process."""
+
+    client: httpx.AsyncClient
+    redis: Redis
+
+    def stt(self, url: str, model: str, **more: object) -> OpenAiStt:
+        endpoint = SpeechEndpoint(url, model, SecretStr(KEY))
+        breaker = EngineBreaker(Breakers(self.redis, ENGINE_RULE, "stt"), endpoint)
+        return OpenAiStt(self.client, endpoint, STT_BUDGET, breaker, **more)  # type: ignore[arg-type]
+
+    def tts(self, url: str, model: str, **more: object) -> OpenAiTts:
+        endpoint = SpeechEndpoint(url, model, SecretStr(KEY))
+        breaker = EngineBreaker(Breakers(self.redis, ENGINE_RULE, "tts"), endpoint)
+        return OpenAiTts(self.client, endpoint, TTS_BUDGET, OURS, breaker, **more)  # type: ignore[arg-type]
+
+
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
+async def rig(redis: Redis) -> AsyncIterator[Rig]:
     async with open_client(Budget(connect_s=0.5), 10, ALLOW) as client:
-        yield client
-
-
-def stt(client: httpx.AsyncClient, url: str, model: str, **more: object) -> OpenAiStt:
-    endpoint = SpeechEndpoint(url, model, SecretStr(KEY))
-    return OpenAiStt(client, endpoint, STT_BUDGET, **more)  # type: ignore[arg-type]
-
-
-def tts(client: httpx.AsyncClient, url: str, model: str, **more: object) -> OpenAiTts:
-    endpoint = SpeechEndpoint(url, model, SecretStr(KEY))
-    return OpenAiTts(client, endpoint, TTS_BUDGET, OURS, **more)  # type: ignore[arg-type]
+        yield Rig(client, redis)
 
 
 async def heard(engine: OpenAiStt) -> str:
@@ -83,11 +94,11 @@ async def spoken(engine: OpenAiTts) -> Samples:
 
 @pytest.mark.parametrize(("model", "failure"), [*BOTH.items(), ("huge-line", "too_large")])
 async def test_a_fault_of_transcription_has_its_class_and_ends_in_time(
-    stub: LlmStub, client: httpx.AsyncClient, model: str, failure: str
+    stub: LlmStub, rig: Rig, model: str, failure: str
 ) -> None:
     memory, began = psutil.Process().memory_info().rss, time.monotonic()
     with pytest.raises(TranscriptionError) as caught:
-        await heard(stt(client, stub.base_url, f"stub-{model}"))
+        await heard(rig.stt(stub.base_url, f"stub-{model}"))
     assert failure in str(caught.value)
     assert "sk-" not in str(caught.value)
     assert time.monotonic() - began < STT_BUDGET.total_s + 0.5
@@ -98,11 +109,11 @@ async def test_a_fault_of_transcription_has_its_class_and_ends_in_time(
 
 @pytest.mark.parametrize(("model", "failure"), [*BOTH.items(), ("close@0", "empty")])
 async def test_a_fault_of_speech_before_its_first_sound_has_its_class(
-    stub: LlmStub, client: httpx.AsyncClient, model: str, failure: str
+    stub: LlmStub, rig: Rig, model: str, failure: str
 ) -> None:
     began = time.monotonic()
     with pytest.raises(SynthesisError) as caught:
-        await spoken(tts(client, stub.base_url, f"stub-{model}"))
+        await spoken(rig.tts(stub.base_url, f"stub-{model}"))
     assert failure in str(caught.value)
     assert "sk-" not in str(caught.value)
     assert time.monotonic() - began < TTS_BUDGET.first_byte_s + 0.5
@@ -119,13 +130,14 @@ async def test_a_fault_of_speech_before_its_first_sound_has_its_class(
     ],
 )
 async def test_a_fault_in_mid_sentence_ends_it_and_the_next_goes_by_the_engine_that_stands_in(
-    stub: LlmStub, client: httpx.AsyncClient, model: str, failure: str
+    stub: LlmStub, rig: Rig, model: str, failure: str
 ) -> None:
     memory = psutil.Process().memory_info().rss
     with pytest.raises(SynthesisError, match=failure):
-        await spoken(tts(client, stub.base_url, f"stub-{model}"))
+        await spoken(rig.tts(stub.base_url, f"stub-{model}"))
+    await rig.redis.flushdb()
     built_in = FakeTts()
-    engine = tts(client, stub.base_url, f"stub-{model}", stand_in=built_in)
+    engine = rig.tts(stub.base_url, f"stub-{model}", stand_in=built_in)
     assert (await spoken(engine)).size >= 2 * 2_400
     assert built_in.said == []
     asked = len(stub.requests)
@@ -136,11 +148,11 @@ async def test_a_fault_in_mid_sentence_ends_it_and_the_next_goes_by_the_engine_t
 
 
 async def test_a_dead_endpoint_costs_its_deadline_twice_and_then_nothing(
-    stub: LlmStub, client: httpx.AsyncClient
+    stub: LlmStub, rig: Rig
 ) -> None:
     ear, voice = FakeStt(*["Hello."] * 9, partial="Hel"), FakeTts()
-    hearing = stt(client, stub.base_url, "stub-stall", stand_in=ear)
-    speaking = tts(client, stub.base_url, "stub-stall", stand_in=voice)
+    hearing = rig.stt(stub.base_url, "stub-stall", stand_in=ear)
+    speaking = rig.tts(stub.base_url, "stub-stall", stand_in=voice)
     for _ in range(2):
         assert await heard(hearing) == "Hello."
         assert (await spoken(speaking)).size
@@ -155,24 +167,9 @@ async def test_a_dead_endpoint_costs_its_deadline_twice_and_then_nothing(
     assert len(stub.requests) == 4
 
 
-async def test_the_endpoint_is_asked_again_once_it_is_back(
-    stub: LlmStub, client: httpx.AsyncClient
-) -> None:
-    now = [0.0]
-    breaker = EngineBreaker(lambda: now[0])
-    engine = stt(client, stub.base_url, "stub-scripted", stand_in=FakeStt("no"), breaker=breaker)
-    breaker.failed(for_good=True)
-    assert await heard(engine) == "no"
-    now[0] = 60.0
-    assert await heard(engine) == "what time is it"
-    assert not breaker.is_open
-
-
-async def test_the_requests_are_what_the_protocol_asks_for(
-    stub: LlmStub, client: httpx.AsyncClient
-) -> None:
-    await heard(stt(client, stub.base_url, "stub-scripted", language="en"))
-    await spoken(tts(client, stub.base_url + "/", "stub-wav"))
+async def test_the_requests_are_what_the_protocol_asks_for(stub: LlmStub, rig: Rig) -> None:
+    await heard(rig.stt(stub.base_url, "stub-scripted", language="en"))
+    await spoken(rig.tts(stub.base_url + "/", "stub-wav"))
     first, second = stub.requests
     assert first.body == {"model": "stub-scripted", "response_format": "json", "language": "en"}
     assert first.file[:4] == b"RIFF"
@@ -188,19 +185,17 @@ async def test_the_requests_are_what_the_protocol_asks_for(
         assert request.headers["accept-encoding"] == "identity"
 
 
-async def test_too_little_to_hold_a_word_is_not_sent(
-    stub: LlmStub, client: httpx.AsyncClient
-) -> None:
-    async with stt(client, stub.base_url, "stub").listen() as listening:
+async def test_too_little_to_hold_a_word_is_not_sent(stub: LlmStub, rig: Rig) -> None:
+    async with rig.stt(stub.base_url, "stub").listen() as listening:
         listening.push(SPEECH[:800])
         assert await listening.finish() == ""
     assert not stub.requests
 
 
 async def test_speech_comes_as_it_is_made_and_leaving_closes_it_within_100_ms(
-    stub: LlmStub, client: httpx.AsyncClient
+    stub: LlmStub, rig: Rig
 ) -> None:
-    engine = tts(client, stub.base_url, "stub;rate=4")
+    engine = rig.tts(stub.base_url, "stub;rate=4")
     async with engine.speak(TEXT, "ivy") as pieces:
         piece = await anext(aiter(pieces))
         assert piece.size <= 2_400
@@ -213,8 +208,8 @@ async def test_speech_comes_as_it_is_made_and_leaving_closes_it_within_100_ms(
     assert request.closed_at - left_at < 0.1
 
 
-async def test_an_address_that_is_not_allowed_is_not_dialled(stub: LlmStub) -> None:
+async def test_an_address_that_is_not_allowed_is_not_dialled(stub: LlmStub, redis: Redis) -> None:
     async with open_client(Budget(), 10, ALLOW_NOTHING) as client:
         with pytest.raises(SynthesisError, match="blocked_address"):
-            await spoken(tts(client, stub.base_url, "stub"))
+            await spoken(Rig(client, redis).tts(stub.base_url, "stub"))
     assert not stub.requests

@@ -1,14 +1,20 @@
 """Whole spoken turns whose ear and voice are at the other end of HTTP."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import numpy as np
 import pytest
+import pytest_asyncio
 
 from tests.integration.turns.conftest import Gateway, Heard, StartWorker, opus, recording
 from tests.servers.model_server import ModelServer
 from workers.llm_stub.server import SPEECH, TRANSCRIPTIONS
+from workers.providers.speech.engine_breaker import engine_name
+from workers.providers.speech.speech_endpoint import SpeechEndpoint
+from workers.settings import Settings
+from workers.storage.breakers import BreakerRule, Breakers
+from workers.storage.redis_client import connect
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -33,6 +39,16 @@ def worker(start_worker: StartWorker, model: ModelServer) -> Iterator[subprocess
         yield process
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def breakers(worker_settings: Settings) -> AsyncIterator[Breakers]:
+    """What another turn worker knows of the transcription engine; forgotten after the test."""
+    redis = connect(worker_settings)
+    yield Breakers(redis, BreakerRule(failures=1, open_s=300), "stt")
+    for key in await redis.keys("*:breaker:*"):
+        await redis.delete(key)
+    await redis.aclose()
+
+
 async def conversed(gateway: Gateway) -> Heard:
     turn = gateway.new_turn()
     await turn.publish()
@@ -54,6 +70,7 @@ async def test_a_turn_is_understood_and_spoken_over_http(
     assert paths == [TRANSCRIPTIONS, "/v1/chat/completions", SPEECH]
 
 
+@pytest.mark.usefixtures("breakers")
 async def test_engines_that_fail_over_http_are_replaced_by_those_of_the_machine(
     gateway: Gateway, model: ModelServer
 ) -> None:
@@ -63,3 +80,23 @@ async def test_engines_that_fail_over_http_are_replaced_by_those_of_the_machine(
     assert heard.text == "You said: seven of clubs."
     assert heard.done.status == "completed"
     assert heard.audio.size > 16_000
+
+
+async def test_what_one_worker_learns_of_an_engine_all_of_them_know(
+    gateway: Gateway, model: ModelServer, breakers: Breakers
+) -> None:
+    name = engine_name(SpeechEndpoint(model.base_url, "stub"))
+    model.scripts = {TRANSCRIPTIONS: "500"}
+    assert (await conversed(gateway)).transcript == "seven of clubs"
+    assert await breakers.states([name]) == ["failing"]
+
+    await breakers.succeeded(name)
+    model.scripts = {}
+    model.requests.clear()
+    await breakers.failed(name)
+    assert (await conversed(gateway)).transcript == "seven of clubs"
+    assert TRANSCRIPTIONS not in [request.path for request in model.requests]
+
+    await breakers.succeeded(name)
+    assert (await conversed(gateway)).transcript == "seven of clubs"
+    assert TRANSCRIPTIONS in [request.path for request in model.requests]

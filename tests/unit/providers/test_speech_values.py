@@ -1,4 +1,4 @@
-"""The pure parts of speech over HTTP: bytes into samples, a breaker, a map of voices."""
+"""The pure parts of speech over HTTP: bytes into samples, a map of voices."""
 
 import itertools
 import struct
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from schemas.agent import VOICES
 from workers.errors import ConfigurationError
-from workers.providers.speech.engine_breaker import LONGEST_S, OPEN_S, EngineBreaker
 from workers.providers.speech.speech_voices import read_voices
 from workers.providers.speech.wave_bytes import NotPcmError, PcmStream, wav_file
 
@@ -69,45 +68,6 @@ def test_any_bytes_are_samples_or_refused(data: bytes, places: list[int]) -> Non
             stream.feed(piece)
     except NotPcmError:
         return
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_a_dead_engine_is_left_alone_then_tried_by_one() -> None:
-    clock = Clock()
-    breaker = EngineBreaker(clock)
-    assert breaker.may_ask()
-    breaker.failed()
-    assert breaker.may_ask()
-    breaker.failed()
-    assert breaker.is_open
-    assert not breaker.may_ask()
-    clock.now += OPEN_S
-    assert [breaker.may_ask(), breaker.may_ask()] == [True, False]
-    breaker.succeeded()
-    assert breaker.may_ask()
-    breaker.failed(for_good=True)
-    assert not breaker.may_ask()
-
-
-def test_each_try_that_fails_doubles_the_wait_up_to_a_bound() -> None:
-    clock = Clock()
-    breaker = EngineBreaker(clock)
-    breaker.failed(for_good=True)
-    waits = []
-    for _ in range(8):
-        began = clock.now
-        while not breaker.may_ask():
-            clock.now += 1
-        waits.append(clock.now - began)
-        breaker.failed()
-    assert waits == [OPEN_S, 20, 40, 80, 160, LONGEST_S, LONGEST_S, LONGEST_S]
 
 
 @pytest.mark.parametrize(

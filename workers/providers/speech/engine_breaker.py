@@ -1,47 +1,50 @@
-"""Keeps turns from waiting for a speech engine that is known to be dead."""
+"""Keeps the turns of all workers from waiting for a speech engine that is known to be dead."""
 
-import time
-from collections.abc import Callable
 from typing import Final
 
-FAILURES: Final = 2
-"""So many in a row open it."""
-OPEN_S: Final = 10.0
-LONGEST_S: Final = 300.0
-"""How long it stays open, at first and at most; doubled by each try that fails."""
+from workers.providers.speech.speech_endpoint import SpeechEndpoint
+from workers.storage.breakers import BreakerRule, Breakers, State, endpoint_name
+
+ENGINE_RULE: Final = BreakerRule(failures=2, open_s=10.0, longest_s=300.0)
+"""Each try that fails costs a user the deadline, so they become rarer."""
 
 
 class EngineBreaker:
-    """Closed: the engine is asked. Open: it is not, but for one try when its time is up."""
+    """The circuit breaker of one endpoint, which the workers share."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._failures = 0
-        self._open_s = OPEN_S
-        self._open_until: float | None = None
+    def __init__(self, breakers: Breakers, endpoint: SpeechEndpoint) -> None:
+        self._breakers = breakers
+        self._name = engine_name(endpoint)
+        self._state: State = "closed"
 
     @property
     def is_open(self) -> bool:
-        """Whether the engine is to be left alone now."""
-        return self._open_until is not None and self._now() < self._open_until
+        """Whether the engine was to be left alone when this process last asked or looked."""
+        return self._state == "open"
 
-    def may_ask(self) -> bool:
+    async def look(self) -> None:
+        """Learn what other workers have found out meanwhile."""
+        (self._state,) = await self._breakers.states([self._name])
+
+    async def may_ask(self) -> bool:
         """Tell whether to ask the engine; of those who come when its time is up, one may."""
-        if self.is_open:
-            return False
-        if self._open_until is not None:
-            self._open_until = self._now() + self._open_s
-        return True
+        await self.look()
+        if self._state == "half_open" and not await self._breakers.may_try(self._name):
+            self._state = "open"
+        return self._state != "open"
 
-    def succeeded(self) -> None:
+    async def succeeded(self) -> None:
         """Close it."""
-        self._failures, self._open_s, self._open_until = 0, OPEN_S, None
+        if self._state != "closed":
+            await self._breakers.succeeded(self._name)
+            self._state = "closed"
 
-    def failed(self, *, for_good: bool = False) -> None:
+    async def failed(self, *, for_good: bool = False) -> None:
         """Count a failure; `for_good` opens it at the first."""
-        self._failures += 1
-        was_open = self._open_until is not None
-        if was_open:
-            self._open_s = min(2 * self._open_s, LONGEST_S)
-        if was_open or for_good or self._failures >= FAILURES:
-            self._open_until = self._now() + self._open_s
+        await self._breakers.failed(self._name, for_good=for_good)
+        await self.look()
+
+
+def engine_name(endpoint: SpeechEndpoint) -> str:
+    """Name the endpoint for `Breakers`; it is the operator's own."""
+    return endpoint_name(None, endpoint.base_url, endpoint.model)

@@ -73,10 +73,10 @@ class OpenAiStt:
         client: httpx.AsyncClient,
         endpoint: SpeechEndpoint,
         budget: SttBudget,
+        breaker: EngineBreaker,
         *,
         language: str | None = None,
         stand_in: StandIn | None = None,
-        breaker: EngineBreaker | None = None,
     ) -> None:
         self._client = client
         self._endpoint = endpoint
@@ -85,7 +85,7 @@ class OpenAiStt:
         if language is not None:
             self._form["language"] = language
         self.stand_in = stand_in
-        self.breaker = breaker or EngineBreaker()
+        self.breaker = breaker
 
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncIterator["_Listening"]:
@@ -93,6 +93,7 @@ class OpenAiStt:
         async with contextlib.AsyncExitStack() as stack:
             backup = None
             if self.stand_in is not None:
+                await self.breaker.look()
                 backup = await stack.enter_async_context(self.stand_in.listen())
             listening = _Listening(self, backup)
             try:
@@ -103,15 +104,15 @@ class OpenAiStt:
     async def understand(self, pcm: bytes) -> str:
         """Return the words in 16 kHz mono speech, by whichever engine; TranscriptionError."""
         failure = "engine_left_alone"
-        if self.breaker.may_ask():
+        if await self.breaker.may_ask():
             try:
                 text = await self._transcribe(pcm)
             except EndpointError as error:
-                self.breaker.failed()
+                await self.breaker.failed()
                 failure = error.failure
                 log.warning("stt_failed", failure=failure, status=error.status_code)
             else:
-                self.breaker.succeeded()
+                await self.breaker.succeeded()
                 return text
         if self.stand_in is None:
             raise TranscriptionError(f"the speech-to-text endpoint failed ({failure})")

@@ -70,16 +70,16 @@ class OpenAiTts:
         endpoint: SpeechEndpoint,
         budget: TtsBudget,
         voices: Mapping[str, str],
+        breaker: EngineBreaker,
         *,
         stand_in: StandIn | None = None,
-        breaker: EngineBreaker | None = None,
     ) -> None:
         self._client = client
         self._endpoint = endpoint
         self._budget = budget
         self._voices = voices
         self._stand_in = stand_in
-        self._breaker = breaker or EngineBreaker()
+        self._breaker = breaker
 
     @contextlib.asynccontextmanager
     async def speak(self, text: str, voice: str) -> AsyncIterator[AsyncIterator[Samples]]:
@@ -90,18 +90,18 @@ class OpenAiTts:
     async def _pieces(self, text: str, voice: str) -> AsyncGenerator[Samples, None]:
         begun = False
         failure = "engine_left_alone"
-        if self._breaker.may_ask():
+        if await self._breaker.may_ask():
             try:
                 async with contextlib.aclosing(self._spoken(text, voice)) as pieces:
                     async for piece in pieces:
                         begun = True
                         yield piece
             except EndpointError as error:
-                self._breaker.failed(for_good=begun)
+                await self._breaker.failed(for_good=begun)
                 failure = error.failure
                 log.warning("tts_failed", failure=failure, status=error.status_code, begun=begun)
             else:
-                self._breaker.succeeded()
+                await self._breaker.succeeded()
                 return
         if self._stand_in is None:
             raise SynthesisError(f"the text-to-speech endpoint failed ({failure})")
