@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         description="where webhooks may go besides https on the public internet, written like"
         " EDGEWISE_LLM_ALLOW",
     )
+    ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of certificate authorities that vouch for models, speech engines,"
+        " tools and webhook endpoints, besides the public ones",
+    )
     llm_connect_s: float = Field(default=1.0, gt=0, description="deadline to connect")
     llm_first_token_s: float = Field(
         default=8.0, gt=0, description="deadline to the first content token"

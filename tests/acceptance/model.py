@@ -1,6 +1,7 @@
 """The scripted model server on a thread of its own, driven by tests that know no event loop."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -34,9 +35,16 @@ def turn_of(request: Request) -> int:
 class ScriptedModel(ModelServer):
     """Answers each turn of a conversation with its line; the last one serves all that follow."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__()
         self.lines: list[Line] = []
+        self._tls = tls
+
+    async def listen(self, host: str, port: int) -> None:
+        """Take connections; with TLS, at the name `localhost`, where certificates have a name."""
+        await super().listen(host, port, tls=self._tls)
+        if self._tls is not None:
+            self.base_url = self.base_url.replace("127.0.0.1", "localhost")
 
     def line(self, request: Request) -> Line:
         return self.lines[min(turn_of(request), len(self.lines) - 1)]
@@ -52,8 +60,8 @@ class ScriptedModel(ModelServer):
 class Model:
     """The scripted model; `with Model() as model` serves until the end of the block."""
 
-    def __init__(self) -> None:
-        self._server = ScriptedModel()
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._server = ScriptedModel(tls)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="model", daemon=True)
 

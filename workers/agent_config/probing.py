@@ -18,7 +18,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
-import httpx
 import structlog
 from sqlalchemy import Engine
 
@@ -27,6 +26,7 @@ from workers.agent_config.probe import failed, probe
 from workers.errors import CredentialsUnavailableError, ModelError, StorageUnavailableError
 from workers.providers.base_url_allow import users_allow
 from workers.providers.chat import Budget, Endpoint, open_client
+from workers.providers.trust import trusted_authorities
 from workers.secrets.binding import Binding
 from workers.secrets.envelope import FindKey, decrypt
 from workers.settings import Settings
@@ -104,7 +104,7 @@ class Prober:
             between_tokens_s=settings.llm_between_tokens_s,
             total_s=settings.llm_total_s,
         )
-        verify = work.verify or httpx.create_ssl_context(trust_env=False)
+        verify = work.verify or trusted_authorities(settings)
         self._open_client = partial(
             open_client, self._budget, 1, users_allow(settings), verify=verify
         )

@@ -27,6 +27,7 @@ from workers.celery_app import make_celery
 from workers.errors import EdgewiseError, KeysUnavailableError, StorageUnavailableError
 from workers.providers.base_url_allow import tools_allow, users_allow
 from workers.providers.base_url_policy import BaseUrlPolicy
+from workers.providers.trust import trusted_authorities
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
 from workers.storage.config_events import withdraw_overdue
@@ -48,7 +49,7 @@ def run_worker(settings: Settings) -> None:
 
     Raises EdgewiseError where it ends without having been asked to.
     """
-    app = make_celery(settings, "config")
+    app, trusted = make_celery(settings, "config"), trusted_authorities(settings)
     with contextlib.ExitStack() as stack:
         engine = open_engine(settings)
         stack.callback(engine.dispose)
@@ -67,8 +68,8 @@ def run_worker(settings: Settings) -> None:
         stack.enter_context(_announced(settings))
         stack.enter_context(reconciling(engine, app))
         stack.enter_context(sweeping(engine, settings.config_retention_days))
-        stack.enter_context(delivering(engine, settings))
-        stack.enter_context(probing(ProbeWork(engine, vault.keys.find, settings)))
+        stack.enter_context(delivering(engine, settings, trusted))
+        stack.enter_context(probing(ProbeWork(engine, vault.keys.find, settings, trusted)))
         _consume(app)
 
 

@@ -41,6 +41,7 @@ def run_checks(settings: Settings) -> list[Check]:
         check_exposure,
         check_model,
         check_llm_allow,
+        check_ca_file,
         check_portaudio,
     ]
     return [check(settings) for check in checks]
@@ -116,7 +117,9 @@ def check_speech_to_text(settings: Settings) -> Check:
     """Look for the speech-to-text engine in force."""
     name = "speech-to-text"
     if settings.stt_engine == "openai":
-        return check_endpoint(name, "EDGEWISE_STT", settings.stt_base_url, settings.stt_api_key)
+        return check_endpoint(
+            name, "EDGEWISE_STT", settings.stt_base_url, settings.stt_api_key, settings
+        )
     if settings.stt_engine == "scripted":
         return Check(name, ok=True, found=settings.stt_engine)
     return _package(name, "pocketsphinx")
@@ -126,7 +129,9 @@ def check_text_to_speech(settings: Settings) -> Check:
     """Look for the text-to-speech engine in force."""
     name = "text-to-speech"
     if settings.tts_engine == "openai":
-        return check_endpoint(name, "EDGEWISE_TTS", settings.tts_base_url, settings.tts_api_key)
+        return check_endpoint(
+            name, "EDGEWISE_TTS", settings.tts_base_url, settings.tts_api_key, settings
+        )
     return _package(name, "espeakng_loader")
 
 
@@ -207,6 +212,19 @@ def check_llm_allow(settings: Settings) -> Check:
     count = len(allow.hosts) + len(allow.networks)
     public = "https on the public internet"
     return Check(name, ok=True, found=f"{public}, and {count} allowed" if count else public)
+
+
+def check_ca_file(settings: Settings) -> Check:
+    """Look whether the operator's certificate authorities can be read."""
+    from workers.providers.trust import trusted_authorities  # noqa: PLC0415  # loads httpx and more
+
+    name = "certificates"
+    try:
+        trusted_authorities(settings)
+    except EdgewiseError as error:
+        return Check(name, ok=False, found=str(error), mend="docs/base-url.md says what it holds")
+    more = "" if settings.ca_file is None else f", and those of {settings.ca_file}"
+    return Check(name, ok=True, found=f"the public authorities{more}")
 
 
 def check_portaudio(_settings: Settings) -> Check:

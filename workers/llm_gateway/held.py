@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-import httpx
 from redis.asyncio import Redis
 
 from workers.errors import ConfigurationError
@@ -15,6 +14,7 @@ from workers.llm_gateway.limits import RateLimits
 from workers.llm_gateway.metrics import Metrics
 from workers.llm_gateway.models_in_force import ModelsInForce
 from workers.llm_gateway.usage import Usage
+from workers.providers.trust import trusted_authorities
 from workers.providers.warm_connections import WarmConnections
 from workers.settings import Settings
 from workers.storage.database import open_engine
@@ -60,7 +60,7 @@ async def open_held(settings: Settings, models: ModelsInForce, clock: Clock) -> 
         yield Held(
             keys=keys,
             models=models,
-            connections=await stack.enter_async_context(_connections()),
+            connections=await stack.enter_async_context(_connections(settings)),
             redis=redis,
             limits=RateLimits(redis),
             usage=await stack.enter_async_context(Usage.open(redis)),
@@ -69,7 +69,6 @@ async def open_held(settings: Settings, models: ModelsInForce, clock: Clock) -> 
         )
 
 
-def _connections() -> WarmConnections:
+def _connections(settings: Settings) -> WarmConnections:
     """Make the way out to the upstreams; nothing in the environment changes it."""
-    context = httpx.create_ssl_context(trust_env=False)
-    return WarmConnections(verify=context, most=MOST, warm_s=WARM_S)
+    return WarmConnections(verify=trusted_authorities(settings), most=MOST, warm_s=WARM_S)

@@ -5,6 +5,7 @@ Plain asyncio streams, because a reset or half an event is no answer that a web 
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -64,11 +65,12 @@ class LlmStub:
         await self.hang_up()
         await self._engines.__aexit__()
 
-    async def listen(self, host: str, port: int) -> None:
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Take connections; port 0 is a free one. Raises OSError."""
-        self._server = await asyncio.start_server(self._serve, host, port, backlog=BACKLOG)
+        self._server = await asyncio.start_server(self._serve, host, port, backlog=BACKLOG, ssl=tls)
         taken = self._server.sockets[0].getsockname()[1]
-        self.base_url = f"http://{f'[{host}]' if ':' in host else host}:{taken}/v1"
+        scheme = "http" if tls is None else "https"
+        self.base_url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{taken}/v1"
 
     async def hang_up(self) -> None:
         """Stop listening and drop every connection; who connects now is refused."""

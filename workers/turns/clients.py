@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from workers.providers.base_url_allow import operators_allow, tools_allow, users_allow
 from workers.providers.chat import Endpoint, open_client
 from workers.providers.http_tool import open_tool_client
+from workers.providers.trust import trusted_authorities
 from workers.settings import OFFLINE_MODEL, Settings
 from workers.storage.agents import AgentStore
 from workers.storage.breakers import BreakerRule, Breakers
@@ -44,20 +45,20 @@ class Clients:
 @contextlib.asynccontextmanager
 async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
     """Open them all, the speech engines warm; raises ConfigurationError."""
-    budget = budget_of(settings)
+    budget, trusted = budget_of(settings), trusted_authorities(settings)
     async with contextlib.AsyncExitStack() as stack:
         redis = connect(settings)
         stack.push_async_callback(redis.aclose)
         engine = open_engine(settings)
         stack.callback(engine.dispose)
         http = await stack.enter_async_context(
-            open_client(budget, 2 * settings.turn_slots, operators_allow(settings))
+            open_client(budget, 2 * settings.turn_slots, operators_allow(settings), verify=trusted)
         )
         users_http = await stack.enter_async_context(
-            open_client(budget, 2 * settings.turn_slots, users_allow(settings))
+            open_client(budget, 2 * settings.turn_slots, users_allow(settings), verify=trusted)
         )
         tools_http = await stack.enter_async_context(
-            open_tool_client(2 * settings.turn_slots, tools_allow(settings))
+            open_tool_client(2 * settings.turn_slots, tools_allow(settings), verify=trusted)
         )
         stt, tts = await open_engines(settings, redis, stack)
         yield Clients(

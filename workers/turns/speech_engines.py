@@ -22,6 +22,7 @@ from workers.providers.speech.pocketsphinx_stt import PocketsphinxStt
 from workers.providers.speech.scripted_stt import ScriptedStt
 from workers.providers.speech.speech_endpoint import SpeechEndpoint
 from workers.providers.speech.speech_voices import read_voices
+from workers.providers.trust import trusted_authorities
 from workers.settings import Settings
 from workers.storage.breakers import Breakers
 from workers.turns.due_first import DueFirst, Playing
@@ -42,9 +43,13 @@ async def open_engines(
     client = None
     if "openai" in (settings.stt_engine, settings.tts_engine):
         budget = Budget(connect_s=settings.speech_connect_s)
-        allow = operators_allow(settings)
         client = await stack.enter_async_context(
-            open_client(budget, 2 * settings.turn_slots, allow)
+            open_client(
+                budget,
+                2 * settings.turn_slots,
+                operators_allow(settings),
+                verify=trusted_authorities(settings),
+            )
         )
     local_stt = await _local_stt(settings, stack)
     local_tts = await _local_tts(settings, stack)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import random
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -61,14 +62,14 @@ log = structlog.get_logger(__name__)
 
 
 @contextlib.contextmanager
-def delivering(engine: Engine, settings: Settings) -> Iterator[None]:
+def delivering(engine: Engine, settings: Settings, trusted: ssl.SSLContext) -> Iterator[None]:
     """Deliver messages in a thread of its own until the end."""
     stop = threading.Event()
     policy = BaseUrlPolicy(webhooks_allow(settings))
     box = SecretBox(keys_folder(settings.home_path), os.environ)
 
     async def run() -> None:
-        async with Poster.open(policy) as poster:
+        async with Poster.open(policy, trusted) as poster:
             await Deliverer(engine, box, poster).run(stop)
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), name="webhooks", daemon=True)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib.metadata
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -49,10 +50,12 @@ class Poster:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, policy: BaseUrlPolicy) -> AsyncIterator["Poster"]:
-        """Open it with connections of its own."""
+    async def open(
+        cls, policy: BaseUrlPolicy, trusted: ssl.SSLContext | None = None
+    ) -> AsyncIterator["Poster"]:
+        """Open it with connections of its own; `trusted` is who vouches for certificates."""
         limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
-        transport = PinnedTransport(policy, limits=limits)
+        transport = PinnedTransport(policy, limits=limits, verify=trusted)
         version = importlib.metadata.version("edgewise")
         headers = {"User-Agent": f"edgewise/{version}", "Accept-Encoding": "identity"}
         async with httpx.AsyncClient(
