@@ -31,7 +31,6 @@ from workers.storage.session_rows import (
     remove_old,
     touch,
 )
-from workers.storage.webhook_outbox import announce_session
 
 MAX_WAITING: Final = 20_000
 """Changes that wait to be written."""
@@ -52,6 +51,8 @@ class Rhythm:
     beat_s: float = 5.0
     lost_after_s: float = 30.0
     sweep_s: float = 60.0
+    told_once_s: float = 60.0
+    """For so long an end is remembered at least: writing it down twice must not tell it twice."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,7 @@ class _Ended:
     at: datetime
 
 
-@dataclass(frozen=True)
-class _Over:
-    """The end of a session of which nothing is kept: its account is told, and that is all."""
-
-    began: _Started
-    reason: Reason
-    at: datetime
-
-
-_Change = _Started | _Added | _Ended | _Over
+_Change = _Started | _Added | _Ended
 
 
 class SessionRecorder:
@@ -99,8 +91,6 @@ class SessionRecorder:
         self._characters = 0
         self._live: dict[str, set[str]] = {}
         """The sessions that are written as active, and the messages written for each."""
-        self._untold: dict[str, _Started] = {}
-        """Where nothing is kept: the sessions under way."""
         self._taken = 0
         self._done = 0
         self._lost = 0
@@ -113,9 +103,10 @@ class SessionRecorder:
     def open(
         cls, engine: Engine, retention_days: int, rhythm: Rhythm | None = None
     ) -> Iterator["SessionRecorder"]:
-        """Run the thread; with a retention of 0 days nothing is kept, and what was is removed.
+        """Run the thread; with a retention of 0 days nothing is kept of what was said.
 
-        The endpoints of an account are told of the end of a session all the same.
+        That there is a session is written down all the same, until shortly after its end: so
+        the endpoints of its account are told of it, even where it is lost with its gateway.
         """
         recorder = cls(engine, retention_days, rhythm)
         recorder._thread.start()
@@ -126,16 +117,12 @@ class SessionRecorder:
 
     @property
     def keeps(self) -> bool:
-        """Whether anything is kept."""
+        """Whether anything is kept of what is said."""
         return self._days > 0
 
     def started(self, session_id: str, account: str, agent_id: str) -> None:
         """Take in that a session has begun."""
-        began = _Started(session_id, account, agent_id, datetime.now(UTC))
-        if self.keeps:
-            self._take(began, 0)
-        else:
-            self._untold[session_id] = began
+        self._take(_Started(session_id, account, agent_id, datetime.now(UTC)), 0)
 
     def added(self, session_id: str, entry: Entry) -> None:
         """Take in an entry of its time line."""
@@ -144,11 +131,7 @@ class SessionRecorder:
 
     def ended(self, session_id: str, reason: Reason) -> None:
         """Take in that it has ended."""
-        now = datetime.now(UTC)
-        if self.keeps:
-            self._take(_Ended(session_id, reason, now), 0)
-        elif began := self._untold.pop(session_id, None):
-            self._take(_Over(began, reason, now), 0)
+        self._take(_Ended(session_id, reason, datetime.now(UTC)), 0)
 
     def flush(self, within_s: float) -> bool:
         """Wait until all that was taken so far is written or lost; False if that takes longer."""
@@ -236,16 +219,6 @@ class SessionRecorder:
                         written.append((session_id, self._put(connection, session_id, entry)))
                     case _Ended(session_id, reason, at):
                         end_session(connection, session_id, reason, at)
-                    case _Over(began, reason, at):
-                        announce_session(
-                            connection,
-                            began.account,
-                            session_id=began.session_id,
-                            agent_id=began.agent_id,
-                            reason=reason,
-                            started_at=began.at,
-                            ended_at=at,
-                        )
         for session_id, digests in written:
             self._live.get(session_id, set()).update(digests)
 
@@ -285,5 +258,6 @@ class SessionRecorder:
         return False
 
     def _sweep(self, connection: Connection, now: datetime) -> bool:
-        removed = remove_old(connection, now - timedelta(days=self._days), AT_ONCE)
+        kept = max(timedelta(days=self._days), timedelta(seconds=self._rhythm.told_once_s))
+        removed = remove_old(connection, now - kept, AT_ONCE)
         return len(removed) == AT_ONCE

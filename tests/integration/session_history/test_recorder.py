@@ -30,7 +30,7 @@ from workers.storage.session_rows import (
 )
 from workers.storage.upgrade import upgrade_engine
 
-QUICK = Rhythm(beat_s=0.05, lost_after_s=0.5, sweep_s=0.05)
+QUICK = Rhythm(beat_s=0.05, lost_after_s=0.5, sweep_s=0.05, told_once_s=0.5)
 AGENT = new_id("agent")
 NOW = datetime.now(UTC)
 
@@ -194,12 +194,21 @@ def test_history_is_removed_when_it_is_old_and_not_before(
         assert [page_of_entries(connection, one, 5, None) for one in old] == [[]] * 7
 
 
-def test_with_a_retention_of_no_days_nothing_is_kept(engine: Engine) -> None:
+def test_with_a_retention_of_no_days_a_session_is_there_while_it_lasts_and_its_words_never(
+    engine: Engine,
+) -> None:
     before = add_session(engine, NOW, ended=NOW)
+    session_id = new_id("session")
     with SessionRecorder.open(engine, 0, QUICK) as recorder:
-        recorder.started(new_id("session"), "mine", AGENT)
-        assert recorder.flush(1)
+        recorder.started(session_id, "mine", AGENT)
+        recorder.added(session_id, turn())
+        assert recorder.flush(5)
         until(lambda: stored_session(engine, before) is None)
+        assert state_of(engine, session_id) == ("active", None)
+        with reading(engine) as connection:
+            assert page_of_entries(connection, session_id, 5, None) == []
+        recorder.ended(session_id, "client")
+        until(lambda: stored_session(engine, session_id) is None)
     with reading(engine) as connection:
         assert page_of_sessions(connection, "mine", 5, None) == []
 

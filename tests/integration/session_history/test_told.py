@@ -11,7 +11,13 @@ from workers.storage.database import reading, writing
 from workers.storage.delivery_rows import Delivery, list_deliveries
 from workers.storage.endpoint_rows import StoredEndpoint, add_endpoint
 from workers.storage.session_recorder import SessionRecorder
-from workers.storage.session_rows import end_lost, end_session, page_of_sessions, put_session
+from workers.storage.session_rows import (
+    end_lost,
+    end_session,
+    page_of_entries,
+    page_of_sessions,
+    put_session,
+)
 
 BEGAN = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
 
@@ -72,7 +78,9 @@ def test_an_end_is_told_although_nothing_is_kept_of_sessions(engine: Engine) -> 
     assert data["reason"] == "client"
     assert 0 <= data["duration_seconds"] < 10
     with reading(engine) as connection:
-        assert page_of_sessions(connection, "mine", 10, None) == []
+        assert page_of_entries(connection, session_id, 10, None) == []
+        (kept,) = (s for s in page_of_sessions(connection, "mine", 10, None) if s.id == under_way)
+    assert kept.status == "active"
 
 
 def test_a_session_that_was_lost_with_its_gateway_is_told_of(engine: Engine) -> None:
