@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from tests.servers.stalls import Stalls, watched
 from workers.settings import Settings
 from workers.storage.redis_client import connect
 from workers.supervision.embedded_redis import private_redis
@@ -31,6 +32,13 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
         log_level="DEBUG",
         llm_probe_every_s=0,
     )
+
+
+@pytest.fixture
+async def stalls() -> AsyncIterator[Stalls]:
+    """Tells how long something took, less the time in which the machine did not let it run."""
+    async with watched() as stalls:
+        yield stalls
 
 
 @pytest.fixture

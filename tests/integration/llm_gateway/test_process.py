@@ -81,6 +81,6 @@ def test_it_stops_at_once_and_takes_its_announcement_along(
     assert client.get("/healthz").json() == {"status": "ok"}
     began = time.monotonic()
     part.stop(signal.SIGTERM)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert part.process.returncode == 0
     assert not (alone.home_path / "run" / "llm-gateway.json").exists()

@@ -122,7 +122,7 @@ def test_what_happens_while_the_database_is_not_there_is_written_when_it_is(
         began = time.monotonic()
         recorder.started(session_id, "mine", AGENT)
         recorder.added(session_id, entry)
-        assert time.monotonic() - began < 0.1
+        assert time.monotonic() - began < 1
         assert not recorder.flush(0.2)
         upgrade_engine(engine)
         assert recorder.flush(10)
@@ -146,7 +146,7 @@ def test_conversations_go_on_while_the_database_is_away_and_are_written_after(
             recorder.ended(before, "silent")
             recorder.started(during, "mine", AGENT)
             recorder.added(during, turn())
-            assert time.monotonic() - began < 0.1
+            assert time.monotonic() - began < 1
             assert not recorder.flush(0.3)
             server.start()
             assert recorder.flush(20)

@@ -19,24 +19,31 @@ from workers.turns.asking import Entry
 from workers.turns.latencies import Latencies
 from workers.turns.ports import Chat
 
-BUDGET = Budget(connect_s=0.5, first_token_s=1.0, between_tokens_s=0.4, total_s=2.5)
+HASTY = Budget(connect_s=0.5, first_token_s=1.0, between_tokens_s=0.4, total_s=2.5)
+PATIENT = Budget(connect_s=5, first_token_s=10, between_tokens_s=10, total_s=20)
+"""For tests in which nobody shall be too late, however busy the machine."""
+QUICK_RULE, SLOW_RULE = AnsweringRule(next_entry_s=0.4), AnsweringRule(next_entry_s=8)
 REQUEST = ChatRequest((Message("user", "Hi"),), "session_1", "turn_1", 1)
 ALLOW = parse_allow("127.0.0.1")
 
 
 @dataclass
 class Chain:
-    """Servers that are asked one after another."""
+    """Servers that are asked one after another, with time for all of them."""
 
     client: httpx.AsyncClient
     redis: Redis
     servers: list[ModelServer]
-    budget: Budget = BUDGET
-    rule: AnsweringRule = field(default_factory=lambda: AnsweringRule(next_entry_s=0.4))
+    budget: Budget = PATIENT
+    rule: AnsweringRule = SLOW_RULE
     breaker_rule: BreakerRule = field(default_factory=lambda: BreakerRule(failures=100))
     latencies: Latencies = field(default_factory=Latencies)
     locked: frozenset[int] = frozenset()
     """Entries whose key does not open."""
+
+    def be_hasty(self) -> None:
+        """Leave so little time that those who stall are given up soon."""
+        self.budget, self.rule = HASTY, QUICK_RULE
 
     def chat(self) -> Answering:
         return Answering(
@@ -89,5 +96,5 @@ async def running_chain(redis: Redis, count: int) -> AsyncIterator[Chain]:
         ]
         for server in servers:
             server.script = "say"
-        client = await stack.enter_async_context(open_client(BUDGET, 20, ALLOW))
+        client = await stack.enter_async_context(open_client(HASTY, 20, ALLOW))
         yield Chain(client, redis, servers)

@@ -140,7 +140,7 @@ async def test_speaking_on_after_a_pause_throws_the_guess_away(
     async with asyncio.timeout(5):
         await guess.closed.wait()
     assert guess.closed_at is not None
-    assert guess.closed_at - resumed_at < 0.1
+    assert guess.closed_at - resumed_at < 1  # the model's stall would be given 8 s
     await turn.speak(opus(recording("cards/004.wav")), pace=0)
     await turn.finish(silence_s=0.2)
     heard = await turn.hear_out()
@@ -164,7 +164,7 @@ async def test_a_cancel_closes_the_models_stream_at_once(
     async with asyncio.timeout(5):
         await request.closed.wait()
     assert request.closed_at is not None
-    assert request.closed_at - cancelled_at < 0.1
+    assert request.closed_at - cancelled_at < 1  # the story goes on for longer
     heard = await turn.hear_out()
     assert heard.done.status == "cancelled"
 
