@@ -7,6 +7,8 @@ from schemas.closed import Closed
 from schemas.ids import AgentId
 
 HealthStatus = Literal["ok", "degraded", "failing", "unknown"]
+CircuitState = Literal["closed", "failing", "open", "half_open"]
+"""Whether turns ask the endpoint; `failing`: they do, but the last call failed."""
 ToolUse = Literal["called", "broken", "not_called", "refused", "no_answer"]
 
 
@@ -31,13 +33,17 @@ class ProbeResult(Closed):
 
 
 class EntryHealth(ProbeResult):
-    """An LLM entry and its last probe, as they are read."""
+    """An LLM entry, its last probe and its circuit breaker, as they are read."""
 
     entry: int
     base_url: str
     model: str
     pending: bool
     """Whether it is being probed, or about to be."""
+    circuit: CircuitState = "closed"
+    """What its last turns found: `open` is left alone, `half_open` to be tried by the next turn."""
+    left_alone_until: datetime | None = None
+    """While it is `open`: no turn asks it before."""
 
 
 class LlmHealth(Closed):

@@ -17,6 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from workers.commands.check import Check
+from workers.commands.check_circuits import check_circuits
 from workers.commands.check_endpoint import check_endpoint
 from workers.errors import EdgewiseError
 from workers.settings import Settings
@@ -42,6 +43,7 @@ def run_checks(settings: Settings) -> list[Check]:
         check_model,
         check_llm_allow,
         check_ca_file,
+        check_circuits,
         check_portaudio,
     ]
     return [check(settings) for check in checks]

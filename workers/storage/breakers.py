@@ -16,8 +16,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-State = Literal["closed", "failing", "open", "half_open"]
-"""`failing`: closed, but its last call failed."""
+from schemas.llm_health import CircuitState
+
 Kind = Literal["llm", "stt", "tts"]
 
 REDIS_S: Final = 0.25
@@ -98,7 +98,7 @@ class BreakerRule:
 class Circuit:
     """How a breaker stands, and for how many seconds nobody asks its endpoint."""
 
-    state: State = "closed"
+    state: CircuitState = "closed"
     left_s: float = 0.0
 
 
@@ -119,7 +119,7 @@ class Breakers:
         self._rule = rule
         self._kind = kind
 
-    async def states(self, endpoints: Sequence[str]) -> list[State]:
+    async def states(self, endpoints: Sequence[str]) -> list[CircuitState]:
         """Return the state of each, all at one moment."""
         return [circuit.state for circuit in await self.circuits(endpoints)]
 
@@ -169,7 +169,7 @@ class Breakers:
         return f"{self._kind}:breaker:{endpoint}"
 
 
-_STATE_OF: Final[dict[bytes, State]] = {
+_STATE_OF: Final[dict[bytes, CircuitState]] = {
     b"closed": "closed",
     b"failing": "failing",
     b"open": "open",

@@ -9,9 +9,10 @@ from typing import Final
 import structlog
 
 from schemas.chat import Answered, ChatEvent, ChatRequest, FailedTry, Finished
+from schemas.llm_health import CircuitState
 from workers.errors import ModelError
 from workers.providers.chat import Budget
-from workers.storage.breakers import Breakers, State
+from workers.storage.breakers import Breakers
 from workers.turns.latencies import Latencies
 from workers.turns.ports import Chat
 from workers.turns.retrying import UNWELL, pause_before_retry
@@ -75,7 +76,12 @@ class Asking:
     """Asks one entry; what came of it moves its circuit breaker."""
 
     def __init__(
-        self, entry: Entry, state: State, breakers: Breakers, latencies: Latencies, tries: Tries
+        self,
+        entry: Entry,
+        state: CircuitState,
+        breakers: Breakers,
+        latencies: Latencies,
+        tries: Tries,
     ) -> None:
         self.entry = entry
         self._state = state

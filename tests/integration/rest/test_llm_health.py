@@ -1,8 +1,11 @@
 """The health of LLM entries over REST: a gateway and config workers as processes."""
 
+import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,9 @@ from tests.servers.system import wait_for
 from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
+from workers.storage.breakers import BreakerRule, Breakers, endpoint_name
 from workers.storage.database import open_engine, writing
+from workers.storage.redis_client import connect
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +119,30 @@ def test_an_entry_is_probed_when_it_is_stored_and_when_its_owner_asks(
     assert client.get(path(managed)).json()["entries"] == []
     refused = client.post(path(managed))
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+
+
+@pytest.mark.usefixtures("worker")
+def test_an_entry_that_turns_leave_alone_says_so(
+    client: httpx.Client, model: Model, probed: Settings
+) -> None:
+    agent = create(client, llm=[entry(model)])
+    (found,) = client.get(path(agent)).json()["entries"]
+    assert (found["circuit"], found["left_alone_until"]) == ("closed", None)
+    asyncio.run(fail_once(probed, model, "another"))
+    (found,) = client.get(path(agent)).json()["entries"]
+    assert found["circuit"] == "closed"
+    asyncio.run(fail_once(probed, model, "default"))
+    (found,) = client.get(path(agent)).json()["entries"]
+    assert found["circuit"] == "open"
+    left = datetime.fromisoformat(found["left_alone_until"]) - datetime.now(UTC)
+    assert timedelta(seconds=200) < left < timedelta(seconds=301)
+
+
+async def fail_once(probed: Settings, model: Model, account: str) -> None:
+    """Let a turn of this account find the model dead."""
+    async with contextlib.aclosing(connect(probed)) as redis:
+        breakers = Breakers(redis, BreakerRule(failures=1, open_s=300))
+        await breakers.failed(endpoint_name(account, model.url, "mine"))
 
 
 @pytest.mark.usefixtures("worker")

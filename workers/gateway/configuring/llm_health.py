@@ -1,7 +1,7 @@
 """The routes that say whether an agent's own models work."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
@@ -15,6 +15,7 @@ from schemas.llm_health import EntryHealth, LlmHealth
 from workers.gateway.auth import GuardedRoute, require_account
 from workers.gateway.resources import Resources
 from workers.gateway.rest_errors import ApiError
+from workers.storage.breakers import BreakerRule, Breakers, Circuit, endpoint_name
 from workers.storage.database import reading, writing
 from workers.storage.probe_rows import ask_for_probe, health_of
 
@@ -50,9 +51,9 @@ Account = Annotated[str, Depends(require_account)]
 
 @router.get("/agents/{agent_id}/llm/health")
 async def get_llm_health(agent_id: str, account: Account, held: Held) -> LlmHealth:
-    """Return how each LLM entry of an agent did when it was called last."""
+    """Return how each LLM entry of an agent did when it was probed, and whether turns ask it."""
     agent = await _find(held, account, agent_id)
-    return await _health(agent, held)
+    return await _health(agent, account, held)
 
 
 @router.post("/agents/{agent_id}/llm/health", status_code=202, responses=_REFUSALS_TO_ASK)
@@ -63,7 +64,7 @@ async def probe_llm(agent_id: str, account: Account, held: Held) -> LlmHealth:
         raise ApiError(422, "invalid_request", "the agent has no model of its own")
     await _not_too_often(held.redis, agent.id)
     await asyncio.to_thread(_ask, held.engine, agent.id)
-    return await _health(agent, held)
+    return await _health(agent, account, held)
 
 
 async def _find(held: Resources, account: str, agent_id: str) -> Agent:
@@ -73,12 +74,21 @@ async def _find(held: Resources, account: str, agent_id: str) -> Agent:
     return agent
 
 
-async def _health(agent: Agent, held: Resources) -> LlmHealth:
+async def _health(agent: Agent, account: str, held: Resources) -> LlmHealth:
     scheduled = held.settings.llm_probe_every_s > 0
     entries = await asyncio.to_thread(_read, held.engine, agent.id, scheduled=scheduled)
     if agent.tools:
         entries = tuple(map(with_tools, entries))
+    names = [endpoint_name(account, entry.base_url, entry.model) for entry in entries]
+    circuits = await Breakers(held.redis, BreakerRule()).circuits(names) if names else []
+    entries = tuple(map(with_circuit, entries, circuits))
     return LlmHealth(agent_id=agent.id, entries=entries)
+
+
+def with_circuit(entry: EntryHealth, circuit: Circuit) -> EntryHealth:
+    """Return an entry with what its last turns found."""
+    until = datetime.now(UTC) + timedelta(seconds=circuit.left_s) if circuit.left_s else None
+    return entry.model_copy(update={"circuit": circuit.state, "left_alone_until": until})
 
 
 def with_tools(entry: EntryHealth) -> EntryHealth:

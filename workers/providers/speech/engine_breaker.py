@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from schemas.llm_health import CircuitState
 from workers.providers.speech.speech_endpoint import SpeechEndpoint
-from workers.storage.breakers import BreakerRule, Breakers, State, endpoint_name
+from workers.storage.breakers import BreakerRule, Breakers, endpoint_name
 
 ENGINE_RULE: Final = BreakerRule(failures=2, open_s=10.0, longest_s=300.0)
 """Each try that fails costs a user the deadline, so they become rarer."""
@@ -15,7 +16,7 @@ class EngineBreaker:
     def __init__(self, breakers: Breakers, endpoint: SpeechEndpoint) -> None:
         self._breakers = breakers
         self._name = engine_name(endpoint)
-        self._state: State = "closed"
+        self._state: CircuitState = "closed"
 
     @property
     def is_open(self) -> bool:
