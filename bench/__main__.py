@@ -21,6 +21,7 @@ from bench import (
     device_cost,
     first_sentence,
     gateway_cpu,
+    hang_up,
     llm_gateway,
     loss,
     model_fallback,
@@ -31,6 +32,7 @@ from bench import (
     turn_latency,
     turns_at_once,
     webhooks_in,
+    worker_restart,
 )
 from bench.figure import Figure
 from bench.results import print_table, write_json
@@ -38,11 +40,13 @@ from bench.results import print_table, write_json
 MEASUREMENTS: dict[str, Callable[..., list[Figure]]] = {
     "turn-latency": turn_latency.run,
     "barge-in": barge_in.run,
+    "hang-up": hang_up.run,
     "queue-hop": queue_hop.run,
     "chat-client": chat_client.run,
     "first-sentence": first_sentence.run,
     "model-fallback": model_fallback.run,
     "turns-at-once": turns_at_once.run,
+    "worker-restart": worker_restart.run,
     "gateway-cpu": gateway_cpu.run,
     "device": device_cost.run,
     "loss": loss.run,

@@ -9,22 +9,18 @@ import signal
 from contextlib import closing
 
 import psutil
-from sqlalchemy import Engine
 
 from bench.config_writes import databases
 from bench.figure import Figure, NotMeasuredError, percentile
-from bench.queue_hop import WARM_UP, Turns
+from bench.turns import WARM_UP, redis_url, turns_of
 from schemas.agent import AgentFields, Voice
 from schemas.config_event import AgentUpsert
 from schemas.ids import new_id
 from tests.servers.system import System
 from workers.celery_app import make_celery
-from workers.gateway.session.turn_queue import TurnQueue
 from workers.settings import Settings
 from workers.storage.config_inbox import accept_event, send_event
 from workers.storage.database import open_engine, writing
-from workers.storage.redis_client import connect
-from workers.storage.turn_streams import TurnStreams
 
 EVENTS = 5_000
 PROBES, QUICK_PROBES = 120, 40
@@ -41,28 +37,18 @@ def run(*, quick: bool) -> list[Figure]:
 
 
 async def _measure(database: str, system: System, url: str | None, probes: int) -> Figure:
-    settings = Settings(
-        _env_file=None,
-        home=system.home,
-        redis_url=f"unix://{system.home / 'redis' / 'redis.sock'}",
-        database_url=url,
-    )
-    engine, redis = open_engine(settings), connect(settings)
-    queue = TurnQueue(make_celery(settings, "bench"))
-    turns = Turns(system.agent(), TurnStreams(redis), queue)
     worker = psutil.Process(system.part("config") or 0)
-    try:
-        await turns.probe(WARM_UP)
-        worker.send_signal(signal.SIGSTOP)
-        await asyncio.to_thread(_queue_events, settings, engine)
-        worker.send_signal(signal.SIGCONT)
-        waits = await turns.probe(probes)
-        left = await redis.llen("config")
-    finally:
-        worker.send_signal(signal.SIGCONT)
-        queue.close()
-        await redis.aclose()
-        engine.dispose()
+    async with turns_of(system, system.agent()) as turns:
+        try:
+            await turns.probe(WARM_UP)
+            worker.send_signal(signal.SIGSTOP)
+            await asyncio.to_thread(_queue_events, system, url)
+            worker.send_signal(signal.SIGCONT)
+            waits = await turns.probe(probes)
+            with system.redis() as redis:
+                left = redis.llen("config")
+        finally:
+            worker.send_signal(signal.SIGCONT)
     if not left:
         raise NotMeasuredError("the config events were applied before the turns were through")
     return Figure(
@@ -75,8 +61,12 @@ async def _measure(database: str, system: System, url: str | None, probes: int) 
     )
 
 
-def _queue_events(settings: Settings, engine: Engine) -> None:
+def _queue_events(system: System, url: str | None) -> None:
     """Write the events down and send them, as whoever accepts one does."""
+    settings = Settings(
+        _env_file=None, home=system.home, redis_url=redis_url(system), database_url=url
+    )
+    engine = open_engine(settings)
     with writing(engine) as connection:
         sent = [
             accept_event(
@@ -85,6 +75,7 @@ def _queue_events(settings: Settings, engine: Engine) -> None:
             )
             for _ in range(EVENTS)
         ]
+    engine.dispose()
     celery = make_celery(settings, "bench")
     for event_id in sent:
         send_event(celery, event_id)

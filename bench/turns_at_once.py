@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from bench.figure import Figure, NotMeasuredError, percentile
 from bench.loss import speech_packets
 from bench.model import MARK, scripted_model
-from bench.queue_hop import generator
+from bench.turns import generator
 from schemas.audio import PACKET_MS
 from schemas.ids import new_id
 from schemas.turn import Done, End, Pause, ReplyAudio, TurnError, TurnTask, UserAudio

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from tests.fakes.scripted_resolver import ScriptedResolver
 from tests.fakes.stage import Stage
 from tests.integration.providers.little_server import LittleServer
-from tests.integration.turns.chain import BUDGET, Chain
+from tests.integration.turns.chain import PATIENT, Chain
 from tests.integration.turns.failed_turn import failed_turn
 from tests.servers.certificates import certificate
 from tests.servers.model_server import ModelServer
@@ -31,7 +31,7 @@ async def test_a_certificate_that_proves_nothing_is_heard_as_a_model_out_of_reac
     async with (
         LittleServer(certificate=shown) as server,
         open_client(
-            BUDGET,
+            PATIENT,
             4,
             parse_allow(f"{HOST}:{server.port}"),
             verify=trusting,
