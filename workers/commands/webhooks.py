@@ -1,4 +1,4 @@
-"""`edgewise webhooks`: what was sent to endpoints, and what was not taken in."""
+"""`edgewise webhooks`: what was sent to endpoints, what was not taken in, and where they are."""
 # ruff: noqa: PLC0415  # a command loads what it needs when it runs
 
 from datetime import UTC, datetime
@@ -7,10 +7,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from workers.commands.console import FAILED, database, write_table
+from workers.commands.webhook_endpoints import change, endpoints, rotate
 
 webhooks = typer.Typer(
-    help="List webhooks that go out, look at one, send it again.", no_args_is_help=True
+    help="List webhooks that go out, look at one, send it again; change endpoints.",
+    no_args_is_help=True,
 )
+for _verb in (endpoints, change, rotate):
+    webhooks.command()(_verb)
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
 Id = Annotated[str, typer.Argument(help="Its id, as `edgewise webhooks list` shows it.")]
 Endpoint = Annotated[str | None, typer.Option(help="Only those for this endpoint.")]

@@ -138,6 +138,15 @@ def fail_all_of(connection: Connection, endpoint_id: str, now: datetime) -> int:
     return connection.execute(waiting.values(**values)).rowcount
 
 
+def try_anew(connection: Connection, endpoint_id: str, now: datetime) -> int:
+    """Let all that waits for an endpoint be due now, with its full time; return how many."""
+    waiting = update(webhook_deliveries).where(
+        _columns.endpoint_id == endpoint_id, _columns.status == "pending"
+    )
+    moments = {"due_at": to_microseconds(now), "gives_up_at": to_microseconds(now + TRIED_FOR)}
+    return connection.execute(waiting.values(**moments)).rowcount
+
+
 def send_again(connection: Connection, delivery_id: str, now: datetime) -> bool:
     """Let a settled message be sent again from the start; False where it still waits."""
     change = update(webhook_deliveries).where(

@@ -32,10 +32,12 @@ class StoredEndpoint(Closed):
     """Since when nothing is sent there."""
 
 
-def find_endpoint(connection: Connection, endpoint_id: str) -> StoredEndpoint | None:
-    """Return an endpoint, or None where there is none of this id."""
+def find_endpoint(
+    connection: Connection, endpoint_id: str, *, to_change: bool = False
+) -> StoredEndpoint | None:
+    """Return an endpoint, or None where there is none of this id; one `to_change` is locked."""
     query = select(webhook_endpoints).where(_columns.id == endpoint_id)
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(query.with_for_update() if to_change else query).one_or_none()
     return None if row is None else _stored(row)
 
 
@@ -69,6 +71,14 @@ def add_endpoint(connection: Connection, endpoint: StoredEndpoint) -> None:
             events=json.dumps(endpoint.events),
             created_at=to_microseconds(endpoint.created_at),
         )
+    )
+
+
+def change_endpoint(connection: Connection, endpoint: StoredEndpoint) -> None:
+    """Store where an endpoint is now and what it wants; it is sent to again."""
+    change = update(webhook_endpoints).where(_columns.id == endpoint.id)
+    connection.execute(
+        change.values(url=endpoint.url, events=json.dumps(endpoint.events), disabled_at=None)
     )
 
 

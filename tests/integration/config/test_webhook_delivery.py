@@ -57,8 +57,8 @@ async def deliverer(engine: Engine, box: SecretBox) -> AsyncIterator[Deliverer]:
 class Endpoint:
     def __init__(self, engine: Engine, box: SecretBox, url: str, account: str = "default") -> None:
         keeper = EndpointKeeper(engine, box, POLICY)
-        stored, secret = keeper.add(account, url, MESSAGE_TYPES, datetime.now(UTC))
-        self.id = stored.id
+        kept, secret = keeper.add(account, url, MESSAGE_TYPES, datetime.now(UTC))
+        self.id = kept.endpoint.id
         self.secret = secret.get_secret_value()
         self._engine = engine
 

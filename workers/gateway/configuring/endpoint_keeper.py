@@ -1,8 +1,9 @@
-"""Endpoints for webhooks with their secrets: made, found, removed."""
+"""Endpoints for webhooks with their secrets: made, found, changed, removed."""
 
 import re
-from datetime import datetime
-from typing import Final
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 import structlog
 from pydantic import SecretStr
@@ -21,8 +22,9 @@ from workers.providers.base_url_policy import BaseUrlPolicy, check_base_url
 from workers.secrets.secret_box import SecretBox
 from workers.storage import endpoint_rows as rows
 from workers.storage.database import reading, writing
+from workers.storage.delivery_rows import try_anew
 from workers.storage.endpoint_rows import StoredEndpoint
-from workers.storage.webhook_secret_rows import StoredSecret, add_secret
+from workers.storage.webhook_secret_rows import StoredSecret, add_secret, valid_secrets
 from workers.webhooks.signature import new_secret
 
 MOST_ENDPOINTS: Final = 20
@@ -30,6 +32,13 @@ RESOLVE_S: Final = 2.5
 _QUERY: Final = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@?%-]*", re.ASCII)
 
 log = structlog.get_logger(__name__)
+
+
+class KeptEndpoint(NamedTuple):
+    """An endpoint with the secrets that messages to it are signed with, the newest first."""
+
+    endpoint: StoredEndpoint
+    secrets: Sequence[StoredSecret]
 
 
 class EndpointKeeper:
@@ -53,7 +62,7 @@ class EndpointKeeper:
 
     def add(
         self, account: str, url: str, events: tuple[MessageType, ...], now: datetime
-    ) -> tuple[StoredEndpoint, SecretStr]:
+    ) -> tuple[KeptEndpoint, SecretStr]:
         """Make an endpoint and return it with its secret.
 
         Raises ApiError: 422 for too many, 503 where there is no key to keep the secret under.
@@ -62,24 +71,66 @@ class EndpointKeeper:
             id=new_id("endpoint"), account=account, url=url, events=events, created_at=now
         )
         secret = new_secret()
-        closed = self._closed(endpoint, secret)
+        closed = self._closed(endpoint, secret, now)
         with writing(self._engine) as connection:
             if rows.count_endpoints(connection, account) >= MOST_ENDPOINTS:
                 message = f"an account has {MOST_ENDPOINTS} endpoints at most"
                 raise ApiError(422, "validation_error", message)
             rows.add_endpoint(connection, endpoint)
             add_secret(connection, closed, older_until=now)
-        return endpoint, secret
+        return KeptEndpoint(endpoint, [closed]), secret
 
-    def find(self, account: str, endpoint_id: str) -> StoredEndpoint | None:
+    def change(
+        self,
+        account: str,
+        endpoint_id: str,
+        *,
+        url: str | None,
+        events: tuple[MessageType, ...] | None,
+        now: datetime,
+    ) -> KeptEndpoint | None:
+        """Change what is given and send there again if it was disabled; None where there is none.
+
+        What waits for it goes to a new URL at once.
+        """
+        with writing(self._engine) as connection:
+            held = _mine(connection, account, endpoint_id, to_change=True)
+            if held is None:
+                return None
+            changes = {"url": url or held.url, "events": events or held.events}
+            endpoint = held.model_copy(update={**changes, "disabled_at": None})
+            rows.change_endpoint(connection, endpoint)
+            if endpoint.url != held.url:
+                try_anew(connection, endpoint_id, now)
+            return _kept(connection, endpoint, now)
+
+    def rotate(
+        self, account: str, endpoint_id: str, *, overlap: timedelta, now: datetime
+    ) -> tuple[KeptEndpoint, SecretStr] | None:
+        """Give an endpoint a new secret and return both; None where there is no such endpoint.
+
+        Until `overlap` is over messages are signed with the older ones, too. Raises ApiError,
+        503, where there is no key to keep the secret under.
+        """
+        secret = new_secret()
+        with writing(self._engine) as connection:
+            endpoint = _mine(connection, account, endpoint_id, to_change=True)
+            if endpoint is None:
+                return None
+            add_secret(connection, self._closed(endpoint, secret, now), older_until=now + overlap)
+            return _kept(connection, endpoint, now), secret
+
+    def find(self, account: str, endpoint_id: str, now: datetime) -> KeptEndpoint | None:
         """Return an endpoint of an account, or None."""
         with reading(self._engine) as connection:
-            return _mine(connection, account, endpoint_id)
+            endpoint = _mine(connection, account, endpoint_id)
+            return None if endpoint is None else _kept(connection, endpoint, now)
 
-    def of_account(self, account: str) -> list[StoredEndpoint]:
+    def of_account(self, account: str, now: datetime) -> list[KeptEndpoint]:
         """Return all endpoints of an account, oldest first."""
         with reading(self._engine) as connection:
-            return rows.endpoints_of(connection, account)
+            found = rows.endpoints_of(connection, account)
+            return [_kept(connection, endpoint, now) for endpoint in found]
 
     def remove(self, account: str, endpoint_id: str) -> bool:
         """Remove an endpoint and what waits for it; False where there is none."""
@@ -89,13 +140,13 @@ class EndpointKeeper:
                 rows.remove_endpoint(connection, endpoint_id)
         return endpoint is not None
 
-    def _closed(self, endpoint: StoredEndpoint, secret: SecretStr) -> StoredSecret:
+    def _closed(self, endpoint: StoredEndpoint, secret: SecretStr, now: datetime) -> StoredSecret:
         draft = StoredSecret(
             id=new_id("secret"),
             owner_id=endpoint.id,
             account=endpoint.account,
             secret=b"",
-            created_at=endpoint.created_at,
+            created_at=now,
         )
         try:
             return draft.model_copy(update={"secret": self._box.close(secret, draft.place)})
@@ -104,6 +155,12 @@ class EndpointKeeper:
             raise unavailable("secrets cannot be stored at the moment") from None
 
 
-def _mine(connection: Connection, account: str, endpoint_id: str) -> StoredEndpoint | None:
-    endpoint = rows.find_endpoint(connection, endpoint_id)
+def _mine(
+    connection: Connection, account: str, endpoint_id: str, *, to_change: bool = False
+) -> StoredEndpoint | None:
+    endpoint = rows.find_endpoint(connection, endpoint_id, to_change=to_change)
     return endpoint if endpoint is not None and endpoint.account == account else None
+
+
+def _kept(connection: Connection, endpoint: StoredEndpoint, now: datetime) -> KeptEndpoint:
+    return KeptEndpoint(endpoint, valid_secrets(connection, endpoint.id, now))
