@@ -5,7 +5,8 @@ from typing import Any, Final
 from edge.conversation import Turn
 from edge.uplink import GateCount
 
-NO_TIMES: Final = {"type", "timestamp", "reply_id", "model", "entry", "failures"}
+OF_THE_MODEL: Final = {"model", "entry", "failures", "prompt_tokens", "completion_tokens"}
+NO_TIMES: Final = {"type", "timestamp", "reply_id", *OF_THE_MODEL}
 
 
 def timings_ms(turn: Turn, ended_at: float | None) -> dict[str, float | None]:
@@ -39,7 +40,7 @@ def _model(turn: Turn) -> dict[str, Any] | None:
     reply = turn.last_reply
     if reply is None or reply.metrics is None or reply.metrics.model is None:
         return None
-    said = reply.metrics.model_dump(mode="json", include={"model", "entry", "failures"})
+    said = reply.metrics.model_dump(mode="json", include=OF_THE_MODEL)
     return {"name": said.pop("model"), **said}
 
 

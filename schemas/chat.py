@@ -103,6 +103,14 @@ class Finished:
     reason: str
 
 
+@dataclass(frozen=True)
+class Used:
+    """What the request took, as the endpoint counts it; comes after `Finished`, if at all."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
 class FailedTry(Closed):
     """A try at a model that came to nothing."""
 
@@ -128,4 +136,4 @@ class Answered:
     failures: tuple[FailedTry, ...] = ()
 
 
-ChatEvent = Answered | Content | ToolCallPiece | ToolCalls | Finished
+ChatEvent = Answered | Content | ToolCallPiece | ToolCalls | Finished | Used

@@ -217,6 +217,9 @@ class ReplyMetrics(ServerEvent):
     """How often the turn was sent to a worker or a model anew, the first time included."""
     failures: tuple[FailedTry, ...] = ()
     """The tries at models that came to nothing, in order."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    """What the endpoint counted, over all rounds of tools; None where it does not say."""
     queue_ms: float | None = None
     stt_ms: float | None = None
     llm_first_token_ms: float | None = None

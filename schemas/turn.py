@@ -129,6 +129,10 @@ class TurnMetrics(Closed):
     """How many requests it took until a model answered, 1 where the first did."""
     failures: tuple[FailedTry, ...] = Field(default=(), max_length=MAX_FAILURES)
     """The tries that came to nothing, in order."""
+    prompt_tokens: int | None = None
+    """What the model was sent, as its endpoint counts it; None where it does not say."""
+    completion_tokens: int | None = None
+    """And what it wrote; both over all rounds of tools."""
 
 
 class Started(Closed):

@@ -60,6 +60,7 @@ def test_the_time_line_shows_what_the_model_was_sent_and_what_was_heard(
     assert (second["user"], second["reply"]) == ("five five", "Of course.")
     assert (second["status"], second["model"], second["attempts"]) == ("completed", "scripted", 1)
     assert second["metrics"]["llm_first_token_ms"] > 0
+    assert second["metrics"]["prompt_tokens"] > second["metrics"]["completion_tokens"] > 0
     received = [request.body["messages"] for request in model.requests]
     for turn in (first, second):
         assert [request["messages"] in received for request in turn["sent"]] == [True], turn

@@ -88,7 +88,7 @@ async def speak(exchange: Exchange, engines: Engines, pace: Pace) -> None:
 async def _went_wrong(exchange: Exchange, pace: Pace) -> bool:
     """Do what the script says in place of an answer; True if that was all."""
     script = exchange.script
-    if not script.is_fault or script.name in ("flaky", "no-done", "huge-content"):
+    if not script.is_fault or script.name in ("flaky", "no-done", "no-usage", "huge-content"):
         return False
     if script.name in WHOLE:
         await answer_wrongly(exchange)

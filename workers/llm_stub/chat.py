@@ -20,6 +20,8 @@ from workers.llm_stub.faults import (
 from workers.llm_stub.replies import calls_of, pieces_of
 from workers.llm_stub.script import STATUSES, Script
 
+HARMLESS: Final = frozenset({"no-done", "flaky", "no-usage", "broken-tool"})
+"""Faults that let a plain reply come to its end."""
 UNAVAILABLE: Final = STATUSES["503"]
 LONGEST_WHOLE: Final = 10_000
 """Tokens of a reply that is not streamed, where the script has no end."""
@@ -60,6 +62,8 @@ async def complete(exchange: Exchange, tokens: Tokens, pace: Pace, *, is_first: 
         await answer_wrongly(exchange)
     elif script.name == "flaky" and is_first:
         await refuse(exchange, UNAVAILABLE)
+    elif script.name == "no-usage" and "stream_options" in exchange.request.body:
+        await refuse(exchange, STATUSES["400"])
     elif script.name == "stall" and script.after is None:
         await stall(exchange)
     elif exchange.request.body.get("stream"):
@@ -73,7 +77,7 @@ async def _stream(exchange: Exchange, tokens: Tokens, pace: Pace) -> None:
     metronome = Metronome(script, pace)
     await exchange.begin("text/event-stream; charset=utf-8")
     await exchange.event(delta_event({"role": "assistant", "content": ""}))
-    breaks = script.is_fault and script.name not in ("no-done", "flaky", "broken-tool")
+    breaks = script.is_fault and script.name not in HARMLESS
     calls = calls_of(request, script)
     said = tokens(request, script)
     if calls:
@@ -105,7 +109,7 @@ async def _stream(exchange: Exchange, tokens: Tokens, pace: Pace) -> None:
 
 async def _whole(exchange: Exchange, tokens: Tokens, pace: Pace) -> None:
     request, script = exchange.request, exchange.script
-    if script.is_fault and script.name not in ("no-done", "flaky", "broken-tool"):
+    if script.is_fault and script.name not in HARMLESS:
         await exchange.begin("application/json")
         await exchange.piece(b'{"choices": [')
         await break_stream(exchange, pace.keepalive_s)

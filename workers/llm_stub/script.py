@@ -48,6 +48,7 @@ FAULTS: Final = {
     "json": "status 200 and JSON instead of a stream",
     "gzip": "status 200 and 280 kB of gzip that unpack to 64 MB",
     "flaky": "status 503 at the first request, then plain answers",
+    "no-usage": "status 400 to who asks for `stream_options`, else a plain answer",
     "redirect": "status 307",
     **{name: f"status {name}" for name in STATUSES if name.isdigit()},
 }

@@ -21,13 +21,17 @@ from workers.errors import BlockedAddressError, InvalidBaseUrlError, ModelError
 from workers.providers.base_url_allow import Allow
 from workers.providers.chat_body import chat_body
 from workers.providers.chat_stream import ChatStream, status_error
+from workers.providers.chat_usage import SilentOnUsage
 from workers.providers.pinned_client import pinned_client
 from workers.providers.resolve import Resolve, system_resolve
 from workers.providers.retry_after import read_retry_after
 from workers.providers.tls_errors import is_tls
 
 TAIL_S: Final = 0.25
-"""How long to wait for the end of a finished stream, so that its connection can be used again."""
+"""How long to wait for the end of a finished stream: for its usage, and to use its connection
+again."""
+REFUSED: Final = (400, 422)
+"""What endpoints say to fields that they do not know."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +106,17 @@ class _Clock:
 class OpenAiChat:
     """One endpoint and model, on the worker's shared client."""
 
-    def __init__(self, client: httpx.AsyncClient, endpoint: Endpoint, budget: Budget) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        endpoint: Endpoint,
+        budget: Budget,
+        silent: SilentOnUsage | None = None,
+    ) -> None:
         self._client = client
         self._endpoint = endpoint
         self._budget = budget
+        self._silent = SilentOnUsage() if silent is None else silent
 
     @property
     def model(self) -> str:
@@ -123,7 +134,7 @@ class OpenAiChat:
         with _translated(clock):
             async with contextlib.AsyncExitStack() as stack:
                 async with asyncio.timeout_at(clock.deadline):
-                    response = await stack.enter_async_context(self._post(request))
+                    response = await self._open(request, stack)
                 _check(response)
                 chunks = response.aiter_raw()
                 while not stream.is_finished:
@@ -138,9 +149,25 @@ class OpenAiChat:
                     if stream.is_closed:
                         break
                 stream.end()
-                await _drain(chunks)
+                await _drain(chunks, stream)
+                if stream.usage is not None:
+                    yield stream.usage
 
-    def _post(self, request: ChatRequest) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
+    async def _open(self, request: ChatRequest, stack: contextlib.AsyncExitStack) -> httpx.Response:
+        """Ask for a reply and for its usage; where that is refused, for the reply alone."""
+        asks_usage = self._endpoint.base_url not in self._silent
+        response = await stack.enter_async_context(self._post(request, asks_usage=asks_usage))
+        if not asks_usage or response.status_code not in REFUSED:
+            return response
+        await response.aclose()
+        response = await stack.enter_async_context(self._post(request, asks_usage=False))
+        if response.status_code == httpx.codes.OK:
+            self._silent.add(self._endpoint.base_url)
+        return response
+
+    def _post(
+        self, request: ChatRequest, *, asks_usage: bool
+    ) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
         headers = {
             "Accept": "text/event-stream",
             "Accept-Encoding": "identity",
@@ -150,17 +177,18 @@ class OpenAiChat:
         }
         if self._endpoint.api_key is not None:
             headers["Authorization"] = f"Bearer {self._endpoint.api_key.get_secret_value()}"
-        body = chat_body(self._endpoint.model, request)
+        body = chat_body(self._endpoint.model, request, asks_usage=asks_usage)
         url = f"{self._endpoint.base_url.rstrip('/')}/chat/completions"
         patience = httpx.Timeout(None, connect=self._budget.connect_s, pool=self._budget.connect_s)
         return self._client.stream("POST", url, json=body, headers=headers, timeout=patience)
 
 
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    with contextlib.suppress(TimeoutError, httpx.HTTPError):
+async def _drain(chunks: AsyncIterator[bytes], stream: ChatStream) -> None:
+    """Read what comes behind the reply; whatever it is, the reply is whole."""
+    with contextlib.suppress(TimeoutError, httpx.HTTPError, ModelError):
         async with asyncio.timeout(TAIL_S):
-            async for _ in chunks:
-                pass
+            async for chunk in chunks:
+                stream.feed(chunk)
 
 
 def _check(response: httpx.Response) -> None:

@@ -5,13 +5,15 @@ from typing import Any
 from schemas.chat import ChatRequest, to_wire
 
 
-def chat_body(model: str, request: ChatRequest) -> dict[str, Any]:
+def chat_body(model: str, request: ChatRequest, *, asks_usage: bool = False) -> dict[str, Any]:
     """Return the body; a request without tools has nothing of tools in it."""
     body: dict[str, Any] = {
         "model": model,
         "messages": [to_wire(message) for message in request.messages],
         "stream": True,
     }
+    if asks_usage:
+        body["stream_options"] = {"include_usage": True}
     if request.tools:
         body["tools"] = [
             {

@@ -1,15 +1,18 @@
 """The chunks of a streamed chat completion, as OpenAI's API spells them: pure."""
 
+import contextlib
 import json
 from http import HTTPStatus
 from typing import Any, Final
 
-from schemas.chat import ChatEvent, Content, Finished, ToolCallPiece, ToolCalls
+from schemas.chat import ChatEvent, Content, Finished, ToolCallPiece, ToolCalls, Used
 from workers.errors import ModelError
 from workers.providers.chat_tool_calls import ToolCallParts
 from workers.providers.sse import SseParser, TooLargeError
 
 DONE: Final = "[DONE]"
+MOST_TOKENS: Final = 1_000_000_000
+_COUNTS: Final = ("prompt_tokens", "completion_tokens")
 
 
 class ChatStream:
@@ -22,6 +25,8 @@ class ChatStream:
         self.is_finished = False
         self.is_closed = False
         """True after `[DONE]`: nothing more is worth waiting for."""
+        self.usage: Used | None = None
+        """What the endpoint counted; most say it behind the end of the reply."""
 
     def feed(self, chunk: bytes) -> list[ChatEvent]:
         """Return what `chunk` completes."""
@@ -41,9 +46,15 @@ class ChatStream:
     def _read(self, data: str) -> list[ChatEvent]:
         if data == DONE:
             self.is_closed = True
-        if self.is_closed or self.is_finished:
+        if self.is_closed:
             return []
-        text, pieces, reason = _parse(data)
+        if self.is_finished:
+            with contextlib.suppress(ModelError):  # the reply is whole, whatever comes behind it
+                *_, usage = _parse(data)
+                self.usage = usage or self.usage
+            return []
+        text, pieces, reason, usage = _parse(data)
+        self.usage = usage or self.usage
         events: list[ChatEvent] = []
         if text:
             events.append(Content(text))
@@ -66,8 +77,8 @@ class ChatStream:
             raise _bad_sse() from None
 
 
-def _parse(data: str) -> tuple[str, list[Any], str | None]:
-    """Return the text of a chunk, its pieces of tool calls, and why it is the last, if it is."""
+def _parse(data: str) -> tuple[str, list[Any], str | None, Used | None]:
+    """Return a chunk's text, pieces of tool calls, why it is the last, if it is, and its usage."""
     try:
         chunk = json.loads(data)
         if chunk.get("error"):
@@ -77,11 +88,20 @@ def _parse(data: str) -> tuple[str, list[Any], str | None]:
         text = delta.get("content") or ""
         pieces = delta.get("tool_calls") or []
         reason = choices[0].get("finish_reason")
+        usage = chunk.get("usage")
     except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError):
         raise _bad_sse() from None
     if not (isinstance(text, str) and isinstance(pieces, list) and isinstance(reason, str | None)):
         raise _bad_sse()
-    return text, pieces, reason
+    return text, pieces, reason, _used(usage) if usage else None
+
+
+def _used(usage: Any) -> Used | None:
+    """Read what the endpoint counted; nonsense there is no reason to lose the reply."""
+    counts = [usage.get(name) for name in _COUNTS] if isinstance(usage, dict) else [None]
+    if not all(type(count) is int and 0 <= count <= MOST_TOKENS for count in counts):
+        return None
+    return Used(*counts)
 
 
 def _bad_sse() -> ModelError:

@@ -7,6 +7,7 @@ import httpx
 from schemas.agent import Agent, Deadlines
 from workers.errors import ModelError
 from workers.providers.chat import Budget, Endpoint, OpenAiChat
+from workers.providers.chat_usage import SilentOnUsage
 from workers.settings import Settings
 from workers.storage.breakers import Breakers, endpoint_name
 from workers.storage.llm_rows import StoredEntry
@@ -38,6 +39,7 @@ class Models:
         self._entries = entries
         self._breakers = breakers
         self._latencies = Latencies()
+        self._silent = SilentOnUsage()
         self._rule = AnsweringRule(settings.llm_next_entry_s, hedging=settings.llm_hedging)
 
     def of(self, agent: Agent) -> Chat:
@@ -68,14 +70,15 @@ class Models:
         endpoint = self._endpoint
 
         async def open_it(budget: Budget) -> Chat:
-            return OpenAiChat(self._managed_client, endpoint, budget)
+            return OpenAiChat(self._managed_client, endpoint, budget, self._silent)
 
         name = endpoint_name(None, endpoint.base_url, endpoint.model)
         return Entry(None, endpoint.model, name, open_it, unwell(agent, SHARED_UNWELL))
 
     def _own(self, agent: Agent, row: StoredEntry) -> Entry:
         async def open_it(budget: Budget) -> Chat:
-            return OpenAiChat(self._users_client, await self._entries.open(row), budget)
+            endpoint = await self._entries.open(row)
+            return OpenAiChat(self._users_client, endpoint, budget, self._silent)
 
         name = endpoint_name(row.account, row.base_url, row.model)
         return Entry(row.entry, row.model, name, open_it, unwell(agent, UNWELL))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
-from schemas.chat import Answered, FailedTry
+from schemas.chat import Answered, FailedTry, Used
 from schemas.turn import MAX_FAILURES, TurnMetrics
 from workers.errors import ModelError
 
@@ -31,6 +31,7 @@ class Timeline:
         self._entry: int | None = None
         self._tries = 0
         self._failures: tuple[FailedTry, ...] = ()
+        self._used: Used | None = None
         self._at: dict[Moment, float] = {"started": now()}
 
     def mark(self, moment: Moment) -> None:
@@ -46,6 +47,14 @@ class Timeline:
         self._model, self._entry = by.model, by.entry
         self._count(by.tries, by.failures)
 
+    def used(self, usage: Used) -> None:
+        """Add what a request to the model took; a reply with tools has several."""
+        before = self._used or Used(0, 0)
+        self._used = Used(
+            before.prompt_tokens + usage.prompt_tokens,
+            before.completion_tokens + usage.completion_tokens,
+        )
+
     def failed(self, error: ModelError) -> None:
         """Note that no model answered, or that the answer broke off."""
         if error.failures:
@@ -59,7 +68,7 @@ class Timeline:
 
     def forget_guess(self) -> None:
         """Drop what belongs to a guess that is thrown away."""
-        self._entry, self._tries, self._failures = None, 0, ()
+        self._entry, self._tries, self._failures, self._used = None, 0, (), None
         for moment in ("request", "first_token", "first_sentence", "first_audio"):
             self._at.pop(moment, None)
 
@@ -81,6 +90,8 @@ class Timeline:
             entry=self._entry,
             tries=self._tries,
             failures=self._failures,
+            prompt_tokens=self._used.prompt_tokens if self._used else None,
+            completion_tokens=self._used.completion_tokens if self._used else None,
         )
 
     def _between(self, start: Moment, end: Moment) -> float | None:

@@ -3,7 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from schemas.chat import Answered, ChatEvent, ChatRequest, Content, Finished, ToolCalls, ToolRound
+from schemas.chat import (
+    Answered,
+    ChatEvent,
+    ChatRequest,
+    Content,
+    Finished,
+    ToolCalls,
+    ToolRound,
+    Used,
+)
 from workers.errors import ModelError
 from workers.turns.filler import Aside, Filler
 from workers.turns.ports import Chat
@@ -53,6 +62,8 @@ class Writing:
                         calls = ToolRound("".join(written), asked)
                     case Finished():
                         await self._put(cutter.flush())
+                    case Used():
+                        self._timeline.used(event)
         return calls
 
     async def repeat(self, text: str) -> None:

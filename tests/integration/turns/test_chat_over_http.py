@@ -12,12 +12,13 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from schemas.chat import ChatEvent, ChatRequest, Content, Finished, Message
+from schemas.chat import ChatEvent, ChatRequest, Content, Finished, Message, Used
 from tests.servers.model_server import ModelServer
 from tests.servers.stalls import Stalls
 from workers.errors import ModelError
 from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
+from workers.providers.chat_usage import SilentOnUsage
 
 PATIENT = Budget(connect_s=5, first_token_s=10, between_tokens_s=10, total_s=20)
 HASTY = Budget(connect_s=0.5, first_token_s=0.6, between_tokens_s=0.4, total_s=1.5)
@@ -127,7 +128,33 @@ async def test_a_reply_without_done_after_its_finish_is_whole(
 ) -> None:
     got: list[ChatEvent] = []
     await read(chat(client, server.base_url, "no-done"), got)
-    assert got[-1] == Finished("stop")
+    assert got[-2:] == [Finished("stop"), Used(1, 60)]
+
+
+async def test_an_endpoint_that_refuses_to_count_answers_all_the_same(
+    server: ModelServer, client: httpx.AsyncClient
+) -> None:
+    server.say = "one two"
+    silent = SilentOnUsage()
+    endpoint = Endpoint(server.base_url, "no-usage")
+    for _ in range(3):
+        got: list[ChatEvent] = []
+        await read(OpenAiChat(client, endpoint, PATIENT, silent), got)
+        assert [event.text for event in got if isinstance(event, Content)] == ["one ", "two "]
+        assert got[-1] == Finished("stop")
+    asked = ["stream_options" in request.body for request in server.requests]
+    assert asked == [True, False, False, False]
+
+
+async def test_a_request_that_is_refused_without_the_count_too_has_its_class(
+    server: ModelServer, client: httpx.AsyncClient
+) -> None:
+    silent = SilentOnUsage()
+    with pytest.raises(ModelError) as caught:
+        await read(OpenAiChat(client, Endpoint(server.base_url, "400"), PATIENT, silent), [])
+    assert (caught.value.failure, caught.value.status_code) == ("http_4xx", 400)
+    assert len(server.requests) == 2
+    assert server.base_url not in silent
 
 
 async def test_nobody_listening_is_a_class_of_its_own(client: httpx.AsyncClient) -> None:
@@ -164,6 +191,7 @@ async def test_the_request_says_who_asks_and_wants_a_plain_stream(
         "model": "say",
         "messages": [{"role": "user", "content": "Hi"}],
         "stream": True,
+        "stream_options": {"include_usage": True},
     }
     sent = request.headers
     assert sent["x-edgewise-session-id"] == "session_1"
@@ -224,4 +252,4 @@ async def test_a_slow_reader_is_no_stall_of_the_model(
             waited = loop.create_future()
             loop.call_later(HASTY.between_tokens_s + 0.05, waited.set_result, None)
             await waited
-    assert got[-1] == Finished("stop")
+    assert got[-2] == Finished("stop")

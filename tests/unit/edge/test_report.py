@@ -12,7 +12,9 @@ from schemas.chat import FailedTry
 from schemas.session_events import ReplyMetrics, ReplyStarted
 
 FAILED = FailedTry(entry=0, model="own", code="http_5xx", status_code=503, after_ms=12.5)
-METRICS = ReplyMetrics(reply_id="r", model="other", entry=1, attempts=2, failures=(FAILED,))
+METRICS = ReplyMetrics(
+    reply_id="r", model="other", entry=1, attempts=2, failures=(FAILED,), prompt_tokens=12
+)
 
 
 def reported(*metrics: ReplyMetrics) -> dict[str, object]:
@@ -30,11 +32,14 @@ def test_the_report_names_who_answered_and_who_did_not() -> None:
         "name": "other",
         "entry": 1,
         "failures": [FAILED.model_dump()],
+        "prompt_tokens": 12,
+        "completion_tokens": None,
     }
     timings = report["timings_ms"]
     assert isinstance(timings, dict)
     assert all(value is None or isinstance(value, float | int) for value in timings.values())
     assert timings["attempts"] == 2
+    assert not [name for name in timings if "tokens" in name]
 
 
 def test_where_no_model_was_asked_none_is_named() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.chat import Content, Finished
+from schemas.chat import Content, Finished, Used
 from workers.errors import ModelError
 from workers.providers.chat_stream import ChatStream
 
@@ -16,7 +16,9 @@ ANY_JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["choices", "delta", "content", "error", "finish_reason", "code"]),
+            st.sampled_from(
+                ["choices", "delta", "content", "error", "finish_reason", "code", "usage"]
+            ),
             inner,
             max_size=3,
         )
@@ -38,9 +40,54 @@ def test_content_comes_out_and_the_reason_ends_it() -> None:
     assert stream.feed(event({"choices": [{"delta": {"role": "assistant", "content": ""}}]})) == []
     assert stream.feed(chunk("Hi") + chunk(" you")) == [Content("Hi"), Content(" you")]
     assert stream.feed(chunk(None, "stop")) == [Finished("stop")]
-    assert stream.feed(event({"choices": [], "usage": {"total_tokens": 5}})) == []
     assert stream.feed(b"data: [DONE]\n\n") == []
     assert stream.is_closed
+    stream.end()
+
+
+COUNTED = {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        event({"choices": [], "usage": COUNTED}),
+        event({"usage": {**COUNTED, "completion_tokens": 4}}) + event({"usage": COUNTED}),
+        event({"choices": [], "usage": COUNTED}) + event({"usage": None}),
+        event({"choices": [], "usage": COUNTED}) + b"data: {half\n\n",
+    ],
+)
+def test_the_usage_is_read_behind_the_end(behind: bytes) -> None:
+    stream = ChatStream()
+    assert stream.feed(chunk("Hi") + chunk(None, "stop") + behind)[-1] == Finished("stop")
+    assert stream.usage == Used(12, 5)
+    stream.end()
+
+
+def test_the_usage_is_read_with_the_end_too() -> None:
+    stream = ChatStream()
+    last = {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": COUNTED}
+    stream.feed(chunk("Hi") + event({"choices": [], "usage": None}) + event(last))
+    assert stream.usage == Used(12, 5)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        7,
+        "many",
+        [12, 5],
+        {"total_tokens": 5},
+        {"prompt_tokens": -1, "completion_tokens": 5},
+        {"prompt_tokens": "12", "completion_tokens": 5},
+        {"prompt_tokens": True, "completion_tokens": 5},
+        {"prompt_tokens": 10**12, "completion_tokens": 5},
+    ],
+)
+def test_a_count_that_is_none_is_no_reason_to_lose_the_reply(usage: object) -> None:
+    stream = ChatStream()
+    stream.feed(chunk("Hi") + event({"choices": [], "usage": usage}) + chunk(None, "stop"))
+    assert stream.usage is None
     stream.end()
 
 

@@ -1,6 +1,6 @@
 """From moments to metrics."""
 
-from schemas.chat import Answered, FailedTry
+from schemas.chat import Answered, FailedTry, Used
 from schemas.turn import TurnMetrics
 from workers.errors import ModelError
 from workers.turns.timeline import Moment, Timeline
@@ -69,6 +69,17 @@ def test_the_first_of_several_moments_counts_where_it_is_the_first_that_is_meant
     clock.now = 2.0
     timeline.mark_first("first_token")
     assert timeline.metrics().llm_first_token_ms == 1000.0
+
+
+def test_the_tokens_of_all_rounds_are_added_up_and_those_of_a_dropped_guess_are_not() -> None:
+    timeline = Timeline(lambda: 0.0, None, "a")
+    assert timeline.metrics().prompt_tokens is None
+    timeline.used(Used(9, 9))
+    timeline.forget_guess()
+    timeline.used(Used(12, 5))
+    timeline.used(Used(30, 7))
+    metrics = timeline.metrics()
+    assert (metrics.prompt_tokens, metrics.completion_tokens) == (42, 12)
 
 
 def test_a_further_round_of_tools_is_no_further_try() -> None:
