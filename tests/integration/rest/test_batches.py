@@ -8,12 +8,16 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
 
 from schemas.batch import MAX_BATCH_BYTES, MAX_ROWS
 from schemas.ids import agent_id_of, new_id
 from tests.servers.planted import found_in, found_under, planted
 from tests.servers.system import wait_for
 from workers.settings import Settings
+from workers.storage.batch_tables import batches
+from workers.storage.database import reading
 
 NDJSON = "application/x-ndjson"
 VOICE = {"voice_id": "ivy"}
@@ -162,7 +166,16 @@ def test_keys_are_sealed_kept_rotated_and_never_shown(
     assert found_under(system_settings.home_path) == {}
 
 
-def test_an_idempotency_key_stands_for_one_body(client: httpx.Client) -> None:
+def is_received(engine: Engine, key: str) -> bool:
+    """Tell whether a batch with this key has begun to come in."""
+    with reading(engine) as connection:
+        found = connection.execute(
+            sa.select(batches.c.id).where(batches.c.idempotency_key == key)
+        ).first()
+    return found is not None
+
+
+def test_an_idempotency_key_stands_for_one_body(client: httpx.Client, engine: Engine) -> None:
     key, body = new_id("req"), ndjson(row("once"))
     first = post(client, body, key=key)
     assert done(client, first) == {"created": 1}
@@ -176,6 +189,7 @@ def test_an_idempotency_key_stands_for_one_body(client: httpx.Client) -> None:
 
     def slow() -> Iterator[bytes]:
         yield body
+        wait_for("the batch is being received", lambda: is_received(engine, f"{key}2"))
         meanwhile.append(post(client, body, key=f"{key}2"))
         yield ndjson(row("late"))
 
