@@ -18,6 +18,7 @@ from workers.errors import ModelError
 from workers.llm_gateway.models_file import Route
 from workers.llm_gateway.relay import MAX_STREAM_BYTES, in_band
 from workers.providers.chat_stream import status_error
+from workers.providers.tls_errors import is_tls
 from workers.providers.warm_connections import WarmConnections
 
 CONNECT_S: Final = 2.0
@@ -114,7 +115,9 @@ def translated(late: str) -> Iterator[None]:
         raise ModelError("busy", "too many requests are under way", retryable=True) from None
     except TimeoutError:
         raise ModelError(late, "it does not answer in time", retryable=True) from None
-    except httpcore.ConnectError:
+    except httpcore.ConnectError as error:
+        if is_tls(error):
+            raise ModelError("tls", "its certificate is refused", retryable=False) from None
         raise ModelError("disconnected", "no connection to it", retryable=True) from None
     except _BROKEN:
         raise ModelError("disconnected", "the connection broke off", retryable=True) from None

@@ -1,19 +1,25 @@
 """Speech over HTTP on real sockets: each fault has its class, ends in time, and somebody speaks."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import numpy as np
 import psutil
 import pytest
+import trustme
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from schemas.agent import VOICES
+from tests.fakes.scripted_resolver import ScriptedResolver
 from tests.fakes.turns import FakeStt, FakeTts
+from tests.integration.providers.little_server import LittleServer
+from tests.servers.certificates import certificate
 from tests.servers.stalls import Stalls
 from workers.errors import SynthesisError, TranscriptionError
 from workers.llm_stub.server import LlmStub
@@ -210,6 +216,31 @@ async def test_speech_comes_as_it_is_made_and_leaving_closes_it_within_100_ms(
         await request.closed.wait()
     assert request.closed_at is not None
     assert stalls.seconds(left_at, request.closed_at) < 0.1
+
+
+@pytest.mark.parametrize("fault", ["wrong name", "expired", "self-signed"])
+async def test_a_certificate_that_proves_nothing_has_its_class_and_hears_nothing(
+    redis: Redis, tmp_path: Path, fault: str
+) -> None:
+    authority, trusting = trustme.CA(), ssl.create_default_context()
+    authority.configure_trust(trusting)
+    shown = certificate(fault, "speech.example.com", authority, tmp_path)
+    async with (
+        LittleServer(certificate=shown) as server,
+        open_client(
+            Budget(),
+            10,
+            parse_allow(f"speech.example.com:{server.port}"),
+            verify=trusting,
+            resolve=ScriptedResolver(["127.0.0.1"]),
+        ) as client,
+    ):
+        rig, url = Rig(client, redis), f"https://speech.example.com:{server.port}/v1"
+        with pytest.raises(TranscriptionError, match="tls"):
+            await heard(rig.stt(url, "any"))
+        with pytest.raises(SynthesisError, match="tls"):
+            await spoken(rig.tts(url, "any"))
+    assert server.heads == []
 
 
 async def test_an_address_that_is_not_allowed_is_not_dialled(stub: LlmStub, redis: Redis) -> None:
