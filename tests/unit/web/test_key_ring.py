@@ -39,7 +39,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def ring(keys: KeysInADict, clock: Clock) -> AsyncIterator[KeyRing]:
+async def ring(
+    keys: KeysInADict, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[KeyRing]:
+    monkeypatch.setattr(key_ring, "WAIT_S", 30.0)  # a look is late only where a test says so
     async with KeyRing.open(OPERATOR_KEY, keys.look_up, clock) as ring:
         yield ring
 
