@@ -29,7 +29,8 @@ def turn_of(request: Request) -> int:
     Counted by what is asked and not by requests: a turn may be asked for twice, because the
     user spoke on or the worker died.
     """
-    return sum(message["role"] == "user" for message in request.body["messages"]) - 1
+    roles = [message["role"] for message in request.body["messages"]]
+    return roles.count("user") - 1
 
 
 class ScriptedModel(ModelServer):
@@ -40,10 +41,11 @@ class ScriptedModel(ModelServer):
         self.lines: list[Line] = []
         self._tls = tls
 
-    async def listen(self, host: str, port: int) -> None:
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Take connections; with TLS, at the name `localhost`, where certificates have a name."""
-        await super().listen(host, port, tls=self._tls)
-        if self._tls is not None:
+        tls = tls or self._tls
+        await super().listen(host, port, tls)
+        if tls is not None:
             self.base_url = self.base_url.replace("127.0.0.1", "localhost")
 
     def line(self, request: Request) -> Line:

@@ -15,16 +15,20 @@ from tests.acceptance.talking import talk
 from tests.servers.planted import found_in, found_under, planted
 from tests.servers.system import System, running_system, wait_for
 
-AGENT = {"name": "Ada", "system_prompt": "You are Ada.", "voice": {"voice_id": "ivy"}}
+AGENT: dict[str, object] = {
+    "name": "Ada",
+    "system_prompt": "You are Ada.",
+    "voice": {"voice_id": "ivy"},
+}
 
 
-def entry(url: str, name: str) -> dict[str, str]:
-    return {"base_url": url, "model": "mine", "api_key": planted(name)}
+def entry(url: str, name: str, **changes: object) -> dict[str, object]:
+    return {"base_url": url, "model": "mine", "api_key": planted(name), **changes}
 
 
-def tool(name: str) -> dict[str, object]:
+def tool(name: str, url: str = "https://8.8.8.8/tool") -> dict[str, object]:
     headers = [{"name": "Authorization", "value": f"Bearer {planted(name)}"}]
-    http = {"url": "https://8.8.8.8/tool", "headers": headers}
+    http = {"url": url, "headers": headers}
     return {"name": "weather", "description": "Tells it.", "http": http}
 
 
@@ -56,13 +60,22 @@ def test_a_planted_key_is_found_nowhere_after_success_rejection_crash_and_retry(
         assert found_under(system.home.parent) == {}
 
 
-def call(system: System, told: list[bytes], method: str, path: str, **body: object) -> int:
+def call(
+    system: System,
+    told: list[bytes],
+    method: str,
+    path: str,
+    *,
+    json: object = None,
+    content: str | None = None,
+) -> int:
     answer = httpx.request(
         method,
         f"{system.url}{path}",
         headers=system.headers,
         timeout=20,
-        **body,  # type: ignore[arg-type]
+        json=json,
+        content=content,
     )
     told.append(answer.content + repr(answer.headers).encode())
     return answer.status_code
@@ -85,15 +98,16 @@ def configure(system: System, model: Model, told: list[bytes]) -> str:
     path = f"/v1/agents/{agent}"
     assert call(system, told, "PUT", path, json={"llm": [entry(model.url, "put")]}) == 200
     assert call(system, told, "PUT", path, json={"tools": [tool("put-tool")]}) == 200
-    for bad in ({"url": "https://127.0.0.1"}, {"url": f"https://8.8.8.8/?{planted('query')}"}):
-        http = {"http": {**tool("refused-tool")["http"], **bad}}  # type: ignore[dict-item]
-        body = {"tools": [{**tool("refused-tool"), **http}]}
-        assert call(system, told, "PUT", path, json=body) == 422
+    for url in ("https://127.0.0.1", f"https://8.8.8.8/?{planted('query')}"):
+        refused = {"tools": [tool("refused-tool", url)]}
+        assert call(system, told, "PUT", path, json=refused) == 422
     for url in ("https://127.0.0.1", "https://no-such-name.example.net", f"https://{planted('x')}"):
         body = {**AGENT, "llm": [entry(url, "refused")]}
         assert call(system, told, "POST", "/v1/agents", json=body) == 422
-    for bad in ({"region": "x"}, {"model": 1}, {"api_key": f"{planted('bad')} "}):
-        body = {**AGENT, "llm": [{**entry(model.url, "bad"), **bad}]}
+    wrong: list[dict[str, object]]
+    wrong = [{"region": "x"}, {"model": 1}, {"api_key": f"{planted('bad')} "}]
+    for bad in wrong:
+        body = {**AGENT, "llm": [entry(model.url, "bad", **bad)]}
         assert call(system, told, "POST", "/v1/agents", json=body) == 422
     assert call(system, told, "POST", "/v1/agents", content=planted("text")) == 422
     call(system, told, "GET", path)

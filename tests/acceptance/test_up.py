@@ -47,7 +47,7 @@ def survivors(processes: list[psutil.Process], within: float) -> list[psutil.Pro
 
 def runs(process: psutil.Process) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

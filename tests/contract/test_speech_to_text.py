@@ -94,7 +94,7 @@ async def test_utterances_side_by_side_do_not_mix(stt: tuple[SpeechToText, str])
             listening.push(SPEECH)
             return await listening.finish()
 
-    assert await asyncio.gather(utterance(), utterance(), utterance()) == [said] * 3
+    assert list(await asyncio.gather(utterance(), utterance(), utterance())) == [said] * 3
 
 
 async def test_an_utterance_may_be_left_in_the_middle(stt: tuple[SpeechToText, str]) -> None:

@@ -47,7 +47,8 @@ def standards(headers: Headers, body: str) -> bool:
 
 
 def stripe_signs(secret: str, body: str, at: float) -> str:
-    return stripe.WebhookSignature.generate_signature_header(body, secret, int(at))
+    header: str = stripe.WebhookSignature.generate_signature_header(body, secret, int(at))
+    return header
 
 
 def signed_by_hand(secret: str, body: str, at: float) -> str:

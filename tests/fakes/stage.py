@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -58,6 +59,7 @@ class Stage:
     tools: Toolbox = field(default_factory=NoTools)
 
     async def run(self) -> str:
+        kind: Literal["utterance", "greeting", "reply"]
         kind = "reply" if self.is_asked_for else "utterance"
         turn = Turn(
             turn_id="turn",

@@ -31,7 +31,7 @@ class Postgres:
         command += ["-k", str(self.folder), "-c", "listen_addresses=", "-c", "fsync=off"]
         with (self.folder / "postgres.log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_other_user()
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=ordinary_user()
             )
         wait_for("PostgreSQL answers", self._answers, within=20)
 
@@ -66,12 +66,12 @@ def running_postgres() -> Iterator[Postgres]:
     """Make a cluster and run it; its log is in its folder."""
     folder = Path(tempfile.mkdtemp(prefix="edgewise-pg-"))
     try:
-        other = as_other_user()
-        if other:
-            os.chown(folder, pwd.getpwnam(str(other["user"])).pw_uid, -1)
+        user = ordinary_user()
+        if user is not None:
+            os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
         command = [str(binary("initdb")), "-D", str(folder / "data"), "-U", OWNER, "-A", "trust"]
         command += ["--no-sync", "--encoding=UTF8", "--locale=C"]
-        subprocess.run(command, check=True, capture_output=True, cwd=folder, **other)
+        subprocess.run(command, check=True, capture_output=True, cwd=folder, user=user)
         server = Postgres(folder)
         server.start()
         try:
@@ -82,12 +82,12 @@ def running_postgres() -> Iterator[Postgres]:
         shutil.rmtree(folder)
 
 
-def as_other_user() -> dict[str, str]:
-    """Return how a process starts as an ordinary user: PostgreSQL refuses to run as root."""
+def ordinary_user() -> str | None:
+    """Return who runs PostgreSQL, which refuses to run as root; None stands for who we are."""
     if os.geteuid() != 0:
-        return {}
+        return None
     names = {entry.pw_name for entry in pwd.getpwall()}
-    return {"user": "postgres" if "postgres" in names else "nobody"}
+    return "postgres" if "postgres" in names else "nobody"
 
 
 def binary(name: str) -> Path:

@@ -96,7 +96,7 @@ class System:
 
     def part(self, name: str) -> int | None:
         """Return the process id of a part as it is now."""
-        parts = json.loads((self.home / "run" / "parts.json").read_text())
+        parts: dict[str, int] = json.loads((self.home / "run" / "parts.json").read_text())
         return parts.get(name)
 
     def log(self, name: str) -> str:

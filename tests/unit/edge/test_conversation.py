@@ -35,10 +35,10 @@ def test_a_turn_knows_its_words_and_its_times() -> None:
     conversation.event(delta(1, "Noon"), 12.65)
     conversation.event(delta(1, " sharp."), 12.7)
     turn = conversation.turn
-    assert not turn.is_over
+    was_over = turn.is_over
     conversation.event(done(1), 14.0)
     conversation.event(events.ReplyMetrics(reply_id="reply_1", stt_ms=3, total_ms=7), 14.0)
-    assert turn.is_over
+    assert (was_over, turn.is_over) == (False, True)
     assert (turn.transcript, turn.reply_text) == ("what time is it", "Noon sharp.")
     times = timings_ms(turn, 14.0)
     assert times["endpoint_ms"] == 600.0
@@ -86,11 +86,11 @@ def test_two_utterances_in_one_recording_wait_for_the_second_answer() -> None:
     conversation.gate_opened(14.0, 13.9)
     conversation.gate_closed(15.2, 15.0)
     turn = conversation.turn
-    assert not turn.is_over
+    was_over = turn.is_over
     conversation.event(events.UserTranscript(item_id="i2", text="and the date"), 15.7)
     conversation.event(started(2), 15.8)
     conversation.event(done(2), 16.0)
-    assert turn.is_over
+    assert (was_over, turn.is_over) == (False, True)
     assert turn.transcript == "what time is it and the date"
     assert turn.speech_ended_at == 15.0
 

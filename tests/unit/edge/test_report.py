@@ -20,7 +20,8 @@ METRICS = ReplyMetrics(
 def reported(*metrics: ReplyMetrics) -> dict[str, object]:
     conversation = Conversation()
     turn = conversation.begin_turn()
-    for event in (ReplyStarted(reply_id="r", item_id="i"), *metrics):
+    conversation.event(ReplyStarted(reply_id="r", item_id="i"), 1.0)
+    for event in metrics:
         conversation.event(event, 1.0)
     gate = GateCount()
     return as_json(turn, heard_s=0, ended_at=None, gate=gate, error=None, greeting=None)

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge import earcon
 from edge.media.opus import OpusEncoder
@@ -77,7 +78,7 @@ def test_network_and_speaker_share_the_line_from_two_threads() -> None:
 
 
 @pytest.mark.parametrize("tone", [earcon.offline(), earcon.online()])
-def test_earcons_are_short_soft_and_without_a_click(tone: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_earcons_are_short_soft_and_without_a_click(tone: NDArray[np.int16]) -> None:
     assert len(tone) / 48_000 < 0.3
     assert 1_000 < np.abs(tone.astype(int)).max() < 8_000
     assert np.abs(np.diff(tone.astype(int))).max() < 1_000

@@ -56,7 +56,9 @@ def test_speech_is_announced_then_sent_whole_with_its_pre_roll_and_true_times() 
     assert last == events.GateClosed(silence_ms=200 + LAG_MS)
     assert packets == [(number, number * 960) for number in range(35, 80)]
     assert wire.opened == [(1.06, 1.0)]
-    assert wire.closed == [(1.6, pytest.approx(1.4 - LAG_MS / 1000))]
+    ((closed_at, speech_ended),) = wire.closed
+    assert closed_at == 1.6
+    assert speech_ended == pytest.approx(1.4 - LAG_MS / 1000)
     assert wire.uplink.count.opened == 1
     assert wire.uplink.count.packets_sent == 45
 

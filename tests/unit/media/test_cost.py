@@ -26,7 +26,7 @@ def voices() -> sounds.Samples:
     return joined[: SECONDS * 16_000]
 
 
-ROOMS = {
+ROOMS: dict[str, tuple[Callable[[], sounds.Samples], float]] = {
     "silence": (lambda: sounds.noise(SECONDS, -62.0, seed=1), 0.004),
     "hum": (lambda: sounds.hum(SECONDS, -30.0), 0.03),
     "speech": (voices, 0.03),

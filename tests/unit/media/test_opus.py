@@ -15,6 +15,7 @@ def tone(samples: int, rate: int = 16_000) -> np.ndarray:
 def packet_ms(packet: bytes) -> float:
     """Length in milliseconds by the packet's first byte (RFC 6716, section 3.1)."""
     config, frames = packet[0] >> 3, packet[0] & 3
+    length: float
     if config < 12:
         length = (10, 20, 40, 60)[config % 4]
     elif config < 16:
@@ -127,4 +128,4 @@ def test_a_lost_packet_is_an_echo_that_fades_and_then_silence() -> None:
 
 def test_samples_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match="16-bit"):
-        OpusEncoder().encode(np.zeros(320, np.float32))  # type: ignore[arg-type]
+        OpusEncoder().encode(np.zeros(320, np.float32))

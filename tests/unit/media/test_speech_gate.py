@@ -18,7 +18,7 @@ def placed(recording: sounds.Samples, gain: float = 1.0) -> sounds.Samples:
     return np.concatenate(
         (
             np.zeros(BESIDE, np.int16),
-            sounds.to_samples(recording * gain),
+            sounds.to_samples(recording.astype(np.float64) * gain),
             np.zeros(BESIDE, np.int16),
         )
     )

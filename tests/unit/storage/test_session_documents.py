@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.session_history import SentRequest
+from schemas.session_history import SentRequest, TurnEntry
 from tests.integration.session_history.entries import message, turn
 from workers.storage.session_documents import (
     MAX_MESSAGES,
@@ -71,6 +71,7 @@ def test_a_long_conversation_takes_room_as_it_grows_and_not_as_it_is_repeated() 
 def test_an_entry_names_so_many_messages_and_the_newest_requests_are_kept() -> None:
     many = [{"role": "user", "content": str(number)} for number in range(MAX_MESSAGES // 2)]
     kept = back(*to_document(asked(many, many, many)))
+    assert isinstance(kept, TurnEntry)
     assert [request.omitted for request in kept.sent] == [True, False, False]
     assert [len(request.messages) for request in kept.sent] == [0, len(many), len(many)]
 
@@ -78,5 +79,6 @@ def test_an_entry_names_so_many_messages_and_the_newest_requests_are_kept() -> N
 def test_a_message_that_is_gone_is_empty_and_the_rest_is_read() -> None:
     document, _ = to_document(turn())
     read = read_document(document, {})
+    assert isinstance(read, TurnEntry)
     assert read.user == turn().user
     assert {len(one) for request in read.sent for one in request.messages} == {0}

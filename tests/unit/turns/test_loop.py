@@ -33,10 +33,12 @@ async def test_clients_are_opened_once_and_closed_at_the_end() -> None:
 
 
 async def test_what_keeps_the_clients_from_opening_is_raised_at_the_start() -> None:
-    @asynccontextmanager
-    async def clients() -> AsyncIterator[None]:
+    async def connect() -> str:
         raise LookupError
-        yield
+
+    @asynccontextmanager
+    async def clients() -> AsyncIterator[str]:
+        yield await connect()
 
     with pytest.raises(LookupError):
         LoopThread(clients).start(5)
