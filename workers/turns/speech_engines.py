@@ -15,7 +15,7 @@ from workers.providers.speech.engine_breaker import ENGINE_RULE, EngineBreaker
 from workers.providers.speech.engine_pool import EngineGoneError, EnginePool
 from workers.providers.speech.espeak_tts import MODULE as ESPEAK
 from workers.providers.speech.espeak_tts import EspeakTts
-from workers.providers.speech.openai_stt import OpenAiStt, SttBudget
+from workers.providers.speech.openai_stt import AT_ONCE, OpenAiStt, SttBudget
 from workers.providers.speech.openai_tts import OpenAiTts, TtsBudget
 from workers.providers.speech.pocketsphinx_stt import MODULE as SPHINX
 from workers.providers.speech.pocketsphinx_stt import PocketsphinxStt
@@ -31,6 +31,8 @@ from workers.turns.ports import SpeechToText, TextToSpeech
 from workers.turns.voicing import opus_packets
 
 WORDS: Final = "Hello."
+REQUESTS: Final = AT_ONCE + 1
+"""A turn may wait for that many transcripts, and for a sentence to be spoken."""
 
 
 async def open_engines(
@@ -46,7 +48,7 @@ async def open_engines(
         client = await stack.enter_async_context(
             open_client(
                 budget,
-                2 * settings.turn_slots,
+                REQUESTS * settings.turn_slots,
                 operators_allow(settings),
                 verify=trusted_authorities(settings),
             )

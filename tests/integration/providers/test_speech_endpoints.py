@@ -38,6 +38,8 @@ SPEECH = np.fromfile("/usr/share/pocketsphinx/test/data/goforward.raw", dtype="<
 STT_PATIENT, TTS_PATIENT = SttBudget(total_s=10), TtsBudget(10, 10, 20)
 STT_HASTY, TTS_HASTY = SttBudget(total_s=0.6), TtsBudget(0.6, 0.4, 4)
 """For those who shall be too late."""
+TTS_IMPATIENT = TtsBudget(10, 1, 20)
+"""For those who shall be too late in mid-sentence."""
 OURS = {voice: f"their-{voice}" for voice in VOICES}
 TEXT = "This is a sentence that takes a good while to be said."
 
@@ -78,7 +80,8 @@ class Rig:
     def tts(self, url: str, model: str, **more: object) -> OpenAiTts:
         endpoint = SpeechEndpoint(url, model, SecretStr(KEY))
         breaker = EngineBreaker(Breakers(self.redis, ENGINE_RULE, "tts"), endpoint)
-        budget = TTS_HASTY if "stall" in model else TTS_PATIENT
+        begun = TTS_IMPATIENT if "stall@" in model else TTS_PATIENT
+        budget = TTS_HASTY if model == "stub-stall" else begun
         return OpenAiTts(self.client, endpoint, budget, OURS, breaker, **more)  # type: ignore[arg-type]
 
 
@@ -193,6 +196,33 @@ async def test_the_requests_are_what_the_protocol_asks_for(stub: LlmStub, rig: R
     for request in stub.requests:
         assert request.headers["authorization"] == f"Bearer {KEY}"
         assert request.headers["accept-encoding"] == "identity"
+
+
+async def test_a_speaker_of_many_pauses_has_two_transcripts_under_way_at_once(
+    stub: LlmStub, rig: Rig
+) -> None:
+    class Counting(OpenAiStt):
+        under_way = most = 0
+
+        async def understand(self, pcm: bytes) -> str:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            try:
+                return await super().understand(pcm)
+            finally:
+                self.under_way -= 1
+
+    endpoint = SpeechEndpoint(stub.base_url, "stub-scripted")
+    breaker = EngineBreaker(Breakers(rig.redis, ENGINE_RULE, "stt"), endpoint)
+    engine = Counting(rig.client, endpoint, SttBudget(total_s=20), breaker)
+    async with engine.listen() as listening:
+        segments = []
+        for _ in range(6):
+            listening.push(SPEECH[:4_000])
+            segments.append(listening.finish())
+        assert await asyncio.gather(*segments) == ["what time is it"] * 6
+    assert engine.most == 2
+    assert len(stub.requests) == 6
 
 
 async def test_too_little_to_hold_a_word_is_not_sent(stub: LlmStub, rig: Rig) -> None:

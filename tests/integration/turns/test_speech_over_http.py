@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
+from schemas.turn import Pause, Resume, Transcript
 from tests.integration.turns.conftest import Gateway, Heard, StartWorker, opus, recording
 from tests.servers.model_server import ModelServer
 from workers.llm_stub.server import SPEECH, TRANSCRIPTIONS
@@ -68,6 +69,23 @@ async def test_a_turn_is_understood_and_spoken_over_http(
     assert np.abs(heard.audio).max() > 3_000
     paths = [request.path for request in model.requests]
     assert paths == [TRANSCRIPTIONS, "/v1/chat/completions", SPEECH]
+
+
+async def test_what_was_said_shows_at_a_pause_and_costs_no_request_of_its_own(
+    gateway: Gateway, model: ModelServer
+) -> None:
+    turn = gateway.new_turn()
+    await turn.publish()
+    await turn.speak(opus(recording("cards/003.wav")), pace=0)
+    await turn.write(Pause())
+    shown = await turn.listen(lambda entry: isinstance(entry, Transcript))
+    assert shown.entries[-1][1] == Transcript(attempt=1, text="seven of clubs", final=False)
+    await turn.write(Resume())
+    await turn.speak(opus(recording("cards/004.wav")), pace=0)
+    await turn.finish()
+    assert (await turn.hear_out()).transcript == "seven of clubs five five"
+    asked = [request.path for request in model.requests]
+    assert asked.count(TRANSCRIPTIONS) == 2
 
 
 @pytest.mark.usefixtures("breakers")

@@ -33,6 +33,8 @@ LONGEST_BYTES: Final = 24 * 1024 * 1024
 """What the most widely used server takes, less its header: 13 minutes."""
 MAX_ANSWER: Final = 256 * 1024
 CHUNK: Final = 2 * SPEECH_RATE
+AT_ONCE: Final = 2
+"""Segments of one utterance under way at the same time, however often its speaker pauses."""
 
 log = structlog.get_logger(__name__)
 
@@ -176,6 +178,7 @@ class _Listening:
         self._pcm = bytearray()
         self._stands_in = False
         self._tasks: list[asyncio.Task[str]] = []
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     @property
     def partial(self) -> str:
@@ -193,9 +196,13 @@ class _Listening:
         if self._backup is not None and self._stands_in:
             self._stands_in = False
             return self._backup.finish()
-        text = self._engine.understand(pcm) if len(pcm) >= SHORTEST_BYTES else _nothing()
+        text = self._understand(pcm) if len(pcm) >= SHORTEST_BYTES else _nothing()
         self._tasks.append(asyncio.create_task(text, name="stt-segment"))
         return self._tasks[-1]
+
+    async def _understand(self, pcm: bytes) -> str:
+        async with self._room:
+            return await self._engine.understand(pcm)
 
     async def close(self) -> None:
         for task in self._tasks:
