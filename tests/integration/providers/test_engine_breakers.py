@@ -7,13 +7,14 @@ import pytest
 from redis.asyncio import Redis
 
 from workers.providers.speech.engine_breaker import ENGINE_RULE, EngineBreaker, engine_name
-from workers.providers.speech.speech_endpoint import SpeechEndpoint
+from workers.providers.speech.speech_endpoint import EndpointError, SpeechEndpoint
 from workers.settings import Settings
 from workers.storage.breakers import Breakers
 from workers.storage.redis_client import connect
 
 ENDPOINT = SpeechEndpoint("http://127.0.0.1:1/v1", "stub")
 NAME = engine_name(ENDPOINT)
+DEAD = EndpointError("disconnected", "scripted")
 
 
 @dataclass
@@ -42,16 +43,16 @@ async def workers(redis: Redis, settings: Settings) -> AsyncIterator[Workers]:
 
 async def test_failures_of_two_workers_open_it_for_both(workers: Workers) -> None:
     assert await workers.one.may_ask()
-    await workers.one.failed()
+    await workers.one.failed(DEAD)
     assert await workers.other.may_ask()
-    await workers.other.failed()
+    await workers.other.failed(DEAD)
     assert workers.other.is_open
     assert not await workers.one.may_ask()
     assert workers.one.is_open
 
 
 async def test_a_break_in_mid_sentence_opens_it_at_once(workers: Workers) -> None:
-    await workers.one.failed(for_good=True)
+    await workers.one.failed(DEAD, for_good=True)
     assert not workers.other.is_open
     await workers.other.look()
     assert workers.other.is_open
@@ -60,7 +61,7 @@ async def test_a_break_in_mid_sentence_opens_it_at_once(workers: Workers) -> Non
 async def test_when_its_time_is_up_one_worker_may_try_and_its_success_counts_for_all(
     workers: Workers,
 ) -> None:
-    await workers.one.failed(for_good=True)
+    await workers.one.failed(DEAD, for_good=True)
     await workers.pass_the_time()
     assert [await workers.one.may_ask(), await workers.other.may_ask()] == [True, False]
     assert workers.other.is_open
@@ -69,30 +70,50 @@ async def test_when_its_time_is_up_one_worker_may_try_and_its_success_counts_for
     assert await workers.shared.states([NAME]) == ["closed"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointError("empty", "scripted"),
+        EndpointError("http_4xx", "scripted", 400),
+        EndpointError("http_4xx", "scripted", 422),
+    ],
+    ids=str,
+)
+async def test_what_one_users_words_can_bring_about_rests_no_engine_for_others(
+    workers: Workers, error: EndpointError
+) -> None:
+    for _ in range(ENGINE_RULE.failures + 1):
+        await workers.one.failed(error)
+    assert await workers.shared.states([NAME]) == ["closed"]
+    for _ in range(ENGINE_RULE.failures):
+        await workers.one.failed(EndpointError("http_4xx", "scripted", 401))
+    assert await workers.shared.states([NAME]) == ["open"]
+
+
 async def test_a_success_between_two_failures_keeps_it_closed(workers: Workers) -> None:
     for _ in range(ENGINE_RULE.failures + 1):
         assert await workers.one.may_ask()
-        await workers.one.failed()
+        await workers.one.failed(DEAD)
         assert await workers.other.may_ask()
         await workers.other.succeeded()
     assert await workers.one.may_ask()
 
 
 async def test_each_trial_that_fails_doubles_the_wait_up_to_a_bound(workers: Workers) -> None:
-    await workers.one.failed(for_good=True)
+    await workers.one.failed(DEAD, for_good=True)
     waits = []
     for _ in range(7):
         (circuit,) = await workers.shared.circuits([NAME])
         waits.append(circuit.left_s)
         await workers.pass_the_time()
         assert await workers.one.may_ask()
-        await workers.one.failed()
+        await workers.one.failed(DEAD)
     assert waits == pytest.approx([10, 20, 40, 80, 160, 300, 300], abs=8)
     assert await workers.redis.ttl(f"stt:breaker:{NAME}") > ENGINE_RULE.longest_s
 
 
 async def test_the_ear_and_the_voice_of_one_server_have_a_breaker_each(workers: Workers) -> None:
-    await workers.one.failed(for_good=True)
+    await workers.one.failed(DEAD, for_good=True)
     voice = EngineBreaker(Breakers(workers.redis, ENGINE_RULE, "tts"), ENDPOINT)
     assert await voice.may_ask()
 
@@ -101,7 +122,7 @@ async def test_without_redis_the_engine_is_asked(settings: Settings) -> None:
     away = connect(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1"}))
     breaker = EngineBreaker(Breakers(away, ENGINE_RULE, "stt"), ENDPOINT)
     for _ in range(ENGINE_RULE.failures):
-        await breaker.failed()
+        await breaker.failed(DEAD)
     assert await breaker.may_ask()
     await breaker.succeeded()
     await away.aclose()

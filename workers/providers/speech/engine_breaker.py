@@ -3,7 +3,7 @@
 from typing import Final
 
 from schemas.llm_health import CircuitState
-from workers.providers.speech.speech_endpoint import SpeechEndpoint
+from workers.providers.speech.speech_endpoint import EndpointError, SpeechEndpoint
 from workers.storage.breakers import BreakerRule, Breakers, endpoint_name
 
 ENGINE_RULE: Final = BreakerRule(failures=2, open_s=10.0, longest_s=300.0)
@@ -40,8 +40,10 @@ class EngineBreaker:
             await self._breakers.succeeded(self._name)
             self._state = "closed"
 
-    async def failed(self, *, for_good: bool = False) -> None:
-        """Count a failure; `for_good` opens it at the first."""
+    async def failed(self, error: EndpointError, *, for_good: bool = False) -> None:
+        """Count a failure unless one user can bring it about; `for_good` opens it at the first."""
+        if error.is_of_one_user and not for_good:
+            return
         await self._breakers.failed(self._name, for_good=for_good)
         await self.look()
 

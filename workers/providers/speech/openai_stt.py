@@ -110,7 +110,7 @@ class OpenAiStt:
             try:
                 text = await self._transcribe(pcm)
             except EndpointError as error:
-                await self.breaker.failed()
+                await self.breaker.failed(error)
                 failure = error.failure
                 log.warning("stt_failed", failure=failure, status=error.status_code)
             else:

@@ -97,7 +97,7 @@ class OpenAiTts:
                         begun = True
                         yield piece
             except EndpointError as error:
-                await self._breaker.failed(for_good=begun)
+                await self._breaker.failed(error, for_good=begun)
                 failure = error.failure
                 log.warning("tts_failed", failure=failure, status=error.status_code, begun=begun)
             else:

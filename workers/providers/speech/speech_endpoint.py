@@ -5,12 +5,16 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Final
 
 import httpx
 from pydantic import SecretStr
 
 from workers.errors import BlockedAddressError, EdgewiseError, InvalidBaseUrlError
 from workers.providers.tls_errors import is_tls
+
+OF_ONE_USER: Final = frozenset({400, 413, 422})
+"""Statuses by which a server says that the request itself is at fault."""
 
 
 class EndpointError(EdgewiseError):
@@ -20,6 +24,11 @@ class EndpointError(EdgewiseError):
         super().__init__(f"{message} ({failure})")
         self.failure = failure
         self.status_code = status_code
+
+    @property
+    def is_of_one_user(self) -> bool:
+        """Whether odd words or odd audio can bring it about: it says nothing to other users."""
+        return self.failure == "empty" or self.status_code in OF_ONE_USER
 
 
 @dataclass(frozen=True)
