@@ -1,7 +1,7 @@
 """A config event: the one way in for configuration, whoever sends it.
 
 The event is a row in the database first; the Celery message on the queue `config` carries
-its id alone. The worker's answer wakes the REST call that waits for it.
+ids alone. The worker's answer wakes the REST call that waits for it.
 """
 
 from typing import Annotated, Final, Literal
@@ -16,6 +16,8 @@ from schemas.tool import ToolView
 
 CONFIG_QUEUE: Final = "config"
 CONFIG_TASK: Final = "config.apply"
+MOST_AT_ONCE: Final = 64
+"""How many events one message names."""
 
 Status = Literal["staged", "pending", "applied", "rejected", "withdrawn", "dead"]
 
@@ -88,10 +90,11 @@ read_change: Final = TypeAdapter[Change](
 
 
 class ConfigTask(Closed):
-    """The Celery message: which event to apply."""
+    """The Celery message: which event to apply, and which others were accepted with it."""
 
     version: Literal[1] = 1
     event_id: EventId
+    others: tuple[EventId, ...] = Field((), max_length=MOST_AT_ONCE - 1)
 
 
 class ConfigResult(Closed):

@@ -1,25 +1,28 @@
-"""Applying the rows of a batch, a group in one transaction.
+"""Applying events in groups, each in one transaction: rows of a batch, or what came together.
 
-Rows whose agent has an earlier event that is not settled yet are left to a later group. Where
-a name does not resolve in time, or one of the group is poisonous, they are given back: each is
-then sent and applied alone, and dies alone.
+Events whose agent has an earlier event that is not settled yet are left for later. Where a name
+does not resolve in time, or one of the group is poisonous, they are given back: each is then
+applied alone, and dies alone.
 """
 
 import contextlib
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from workers.agent_config.apply import LEASE_S, Clock, new_owner
 from workers.agent_config.opening import Check, open_group
 from workers.agent_config.settling import Outcome, settle_group
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
-from workers.storage.batch_rows import claim_group, put_back, with_earlier_events
+from workers.storage.batch_rows import claim_group, put_back
+from workers.storage.config_events import LeasedEvent
 from workers.storage.database import writing
 from workers.storage.event_leases import give_back_all
+from workers.storage.group_leases import claim_events, with_earlier_events
 
 GROUP: Final = 250
 """Rows in one transaction: a REST call that comes in between waits for one group at most."""
@@ -34,8 +37,17 @@ class Applied(NamedTuple):
     alone: list[str]
     """Events that were given back, to be tried one by one."""
     behind: int
-    """How many were left to a later group."""
+    """How many were left for later."""
     size: int
+
+
+class _Claimed(NamedTuple):
+    rows: list[LeasedEvent]
+    behind: int
+
+
+_Claim = Callable[[Connection, str, datetime, datetime], _Claimed]
+"""Takes leases for an owner, now and until then."""
 
 
 def apply_group(
@@ -52,15 +64,55 @@ def apply_group(
 
     Raises StorageUnavailableError; what was taken is then given back, or its lease runs out.
     """
-    owner, now = new_owner(), clock()
-    until = now + timedelta(seconds=lease_s)
-    with writing(engine) as connection:
+
+    def claim(connection: Connection, owner: str, _: datetime, until: datetime) -> _Claimed:
         claimed = claim_group(connection, batch_id, owner, until=until, limit=size)
         behind = with_earlier_events(connection, claimed)
         put_back(connection, behind, owner)
-    if not claimed:
-        return None
-    rows = [row for row in claimed if row.event_id not in behind]
+        return _without(claimed, behind)
+
+    return _apply_claimed(engine, claim, clock, vault, check, lease_s=lease_s)
+
+
+def apply_named(
+    engine: Engine,
+    event_ids: Sequence[str],
+    clock: Clock,
+    vault: Vault | None = None,
+    check: Check | None = None,
+    *,
+    lease_s: float = LEASE_S,
+) -> Applied | None:
+    """As `apply_group`, with those of these events that wait and were not tried before."""
+
+    def claim(connection: Connection, owner: str, now: datetime, until: datetime) -> _Claimed:
+        claimed = claim_events(connection, event_ids, owner, now=now, until=until)
+        behind = with_earlier_events(connection, claimed)
+        give_back_all(connection, behind, owner, now)
+        return _without(claimed, behind)
+
+    return _apply_claimed(engine, claim, clock, vault, check, lease_s=lease_s)
+
+
+def _without(claimed: Sequence[LeasedEvent], behind: set[str]) -> _Claimed:
+    return _Claimed([row for row in claimed if row.event_id not in behind], len(behind))
+
+
+def _apply_claimed(
+    engine: Engine,
+    claim: _Claim,
+    clock: Clock,
+    vault: Vault | None,
+    check: Check | None,
+    *,
+    lease_s: float,
+) -> Applied | None:
+    owner, now = new_owner(), clock()
+    with writing(engine) as connection:
+        rows, behind = claim(connection, owner, now, now + timedelta(seconds=lease_s))
+    size = len(rows) + behind
+    if not rows:
+        return Applied([], [], behind, size) if behind else None
     try:
         opened = open_group(rows, vault, check, within_s=lease_s / 2)
         with writing(engine) as connection:
@@ -77,4 +129,4 @@ def apply_group(
     if alone:
         with writing(engine) as connection:
             give_back_all(connection, alone, owner, clock())
-    return Applied(outcomes, alone, len(behind), len(claimed))
+    return Applied(outcomes, alone, behind, size)

@@ -1,5 +1,6 @@
-"""The doorway from the queue: decode, apply, hand the result to who waits for it."""
+"""The doorway from the queue: decode, apply, hand the results to who waits for them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,9 +12,10 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from schemas.config_event import CONFIG_TASK, ConfigTask, result_key
-from workers.agent_config.apply import LEASE_S, apply_in_order
+from workers.agent_config.apply import LEASE_S
 from workers.agent_config.opening import Check
 from workers.agent_config.settling import Outcome
+from workers.agent_config.together import apply_together
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
 from workers.storage.agent_cache import STORE_COPY, copy_arguments, copy_key, gone_arguments
@@ -39,20 +41,18 @@ def add_tasks(
 
     def apply(task: Task, message: Any) -> None:
         try:
-            event_id = ConfigTask.model_validate(message).event_id
+            event_id, others = _named(message)
         except ValidationError as error:
             log.error("a config message is malformed", mistakes=error.error_count())  # noqa: TRY400  # a traceback would hold what was sent
             return
         with structlog.contextvars.bound_contextvars(event_id=event_id):
             try:
                 settled = 0
-                for outcome in apply_in_order(
-                    engine, event_id, _now, vault, check, lease_s=lease_s
+                for outcomes in apply_together(
+                    engine, (event_id, *others), _now, vault, check, lease_s=lease_s
                 ):
-                    result = outcome.result
-                    log.info("config event settled", settled=result.event_id, status=result.status)
-                    announce_result(redis, outcome)
-                    settled += 1
+                    announce_results(redis, outcomes)
+                    settled += len(outcomes)
             except StorageUnavailableError as error:
                 log.warning("the database is away", error=str(error))
                 raise task.retry(exc=error, countdown=RETRY_S) from None
@@ -64,26 +64,32 @@ def add_tasks(
     )
 
 
+def _named(message: Any) -> tuple[str, tuple[str, ...]]:
+    task = ConfigTask.model_validate(message)
+    return task.event_id, task.others
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def announce_result(redis: Redis, outcome: Outcome) -> None:
-    """Renew the copy of the agent that turns read, then wake the call that waits.
+def announce_results(redis: Redis, outcomes: Sequence[Outcome]) -> None:
+    """Renew the copies of the agents that turns read, then wake the calls that wait.
 
-    Without Redis both catch up: the copy is looked up again after 30 s, the call asks the
-    database.
+    Without Redis both catch up: a copy is looked up again after 30 s, a call asks the database.
     """
-    result, stored, gone = outcome
-    key = result_key(result.event_id)
+    for result, _, _ in outcomes:
+        log.info("config event settled", settled=result.event_id, status=result.status)
     try:
         with redis.pipeline(transaction=True) as pipe:
-            if stored is not None:
-                pipe.eval(STORE_COPY, 1, copy_key(stored.agent.id), *copy_arguments(stored))
-            if gone is not None:
-                pipe.eval(STORE_COPY, 1, copy_key(gone.agent.id), *gone_arguments(gone))
-            pipe.rpush(key, result.model_dump_json())
-            pipe.expire(key, RESULT_S)
+            for result, stored, gone in outcomes:
+                if stored is not None:
+                    pipe.eval(STORE_COPY, 1, copy_key(stored.agent.id), *copy_arguments(stored))
+                if gone is not None:
+                    pipe.eval(STORE_COPY, 1, copy_key(gone.agent.id), *gone_arguments(gone))
+                key = result_key(result.event_id)
+                pipe.rpush(key, result.model_dump_json())
+                pipe.expire(key, RESULT_S)
             pipe.execute()
     except RedisError as error:
-        log.warning("the result could not be announced", error=type(error).__name__)
+        log.warning("results could not be announced", error=type(error).__name__)

@@ -70,7 +70,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         celery = make_celery(settings, "gateway")
         stack.callback(celery.close)
         sealer = _sealer(settings)
-        changes = stack.enter_context(AgentChanges.open(engine, redis, celery, sealer))
+        changes = await stack.enter_async_context(AgentChanges.open(engine, redis, celery, sealer))
         box = SecretBox(keys_folder(settings.home_path), os.environ)
         inbox = stack.enter_context(WebhookInbox.open(engine, celery, box, sealer))
         migration = asyncio.create_task(_migrate(engine), name="migrate the database")

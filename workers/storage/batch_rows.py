@@ -10,12 +10,10 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, up
 from schemas.config_event import Change
 from schemas.ids import new_id
 from workers.storage.batch_tables import batches
-from workers.storage.config_events import LeasedEvent, as_leased, leased_columns
-from workers.storage.event_leases import is_open
+from workers.storage.config_events import LeasedEvent, newest_accepted
+from workers.storage.group_leases import take_found
 from workers.storage.tables import config_events, to_microseconds
 
-MOST_BYTES: Final = 2 * 1_048_576
-"""How much text the rows of one group may have in all, in characters."""
 GROUP_ATTEMPTS: Final = 2
 """How often a row is tried in a group; after that its last attempt is made alone."""
 _columns = config_events.c
@@ -37,13 +35,7 @@ def stage_rows(
 
     Those of one agent are applied in the order of their lines, after what was accepted before.
     """
-    agents = {row.change.agent_id for row in rows}
-    newest = (
-        select(_columns.agent_id, func.max(_columns.accepted_at))
-        .where(_columns.agent_id.in_(agents))
-        .group_by(_columns.agent_id)
-    )
-    last = {str(row[0]): int(row[1]) for row in connection.execute(newest)}
+    last = newest_accepted(connection, {row.change.agent_id for row in rows})
     moment, values = to_microseconds(now), []
     for line, change, sealed in rows:
         accepted_at = max(moment, last.get(change.agent_id, 0) + 1)
@@ -92,21 +84,7 @@ def claim_group(
         .limit(limit)
         .with_for_update(skip_locked=True, of=config_events)
     )
-    ids: list[str] = []
-    size = 0
-    for event_id, length in connection.execute(wanted):
-        size += length
-        if ids and size > MOST_BYTES:
-            break
-        ids.append(event_id)
-    if not ids:
-        return []
-    end = to_microseconds(until)
-    take = update(config_events).where(_columns.id.in_(ids), _columns.status == "staged")
-    values = {"lease_owner": owner, "lease_until": end, "due_at": end}
-    change = take.values(status="pending", attempts=_columns.attempts + 1, **values)
-    found = [as_leased(row) for row in connection.execute(change.returning(*leased_columns()))]
-    return sorted(found, key=lambda event: (event.accepted_at, event.line or 0))
+    return take_found(connection, wanted, owner, until)
 
 
 def put_back(connection: Connection, event_ids: Collection[str], owner: str) -> None:
@@ -143,20 +121,3 @@ def _is_lost(now: datetime) -> ColumnElement[bool]:
         _columns.lease_until <= to_microseconds(now),
         _columns.attempts < GROUP_ATTEMPTS,
     )
-
-
-def with_earlier_events(connection: Connection, rows: Sequence[LeasedEvent]) -> set[str]:
-    """Return those of these rows whose agent has an event that comes before it and is not here."""
-    earlier = (
-        select(_columns.agent_id, func.min(_columns.accepted_at))
-        .where(
-            _columns.agent_id.in_({row.agent_id for row in rows}),
-            is_open(),
-            _columns.id.not_in([row.event_id for row in rows]),
-        )
-        .group_by(_columns.agent_id)
-    )
-    first = {str(row[0]): int(row[1]) for row in connection.execute(earlier)}
-    return {
-        row.event_id for row in rows if first.get(row.agent_id, row.accepted_at) < row.accepted_at
-    }

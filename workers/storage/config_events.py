@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Row, insert, or_, select, text, update
+from sqlalchemy import Column, Connection, Row, func, insert, or_, select, text, update
 
 from schemas.closed import Closed
 from schemas.config_event import Change, Status, read_change
@@ -72,44 +72,68 @@ def read_leased(connection: Connection, event_id: str, lease: str) -> LeasedEven
 
 
 def take_turn(connection: Connection, agent_id: str) -> None:
-    """Wait until no other event of this agent is being added, and keep others waiting likewise.
+    """As `take_turns`, for one agent."""
+    take_turns(connection, [agent_id])
+
+
+def take_turns(connection: Connection, agent_ids: Collection[str]) -> None:
+    """Wait until no other event of these agents is being added, and keep others waiting likewise.
 
     Whoever takes the time of acceptance after that, in the same transaction, makes the order of
-    those times the order in which events can be seen. SQLite has one writer anyway.
+    those times the order in which events can be seen. Locks are taken in one order everywhere,
+    or two processes wait for each other. SQLite has one writer anyway.
     """
     if connection.dialect.name == "postgresql":
-        key = int.from_bytes(hashlib.sha256(agent_id.encode()).digest()[:8], signed=True)
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        digests = [hashlib.sha256(each.encode()).digest() for each in sorted(set(agent_ids))]
+        keys = [int.from_bytes(digest[:8], signed=True) for digest in digests]
+        lock = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
+        connection.execute(lock, {"keys": keys})
 
 
-def add_event(
-    connection: Connection,
-    event_id: str,
-    change: Change,
-    *,
-    accepted_at: datetime,
-    expires_at: datetime | None,
-    due_at: datetime | None = None,
-    sealed: Sequence[str] = (),
-) -> None:
-    """Store a pending event; past `expires_at` nobody applies it.
+def newest_accepted(connection: Connection, agent_ids: Collection[str]) -> dict[str, int]:
+    """Return when the newest event of each of these agents was accepted, in microseconds."""
+    columns = config_events.c
+    newest = (
+        select(columns.agent_id, func.max(columns.accepted_at))
+        .where(columns.agent_id.in_(agent_ids))
+        .group_by(columns.agent_id)
+    )
+    return {str(row[0]): int(row[1]) for row in connection.execute(newest)}
 
-    If it is not settled by `due_at` (unset: at once), a config worker sends it again. `sealed`
-    are the keys of its LLM entries, in order.
-    """
-    values = {
-        "id": event_id,
-        "account": change.account,
-        "kind": change.kind,
-        "agent_id": change.agent_id,
-        "body": change.model_dump_json(),
-        "status": "pending",
-        "accepted_at": to_microseconds(accepted_at),
-        "expires_at": None if expires_at is None else to_microseconds(expires_at),
-        "sealed": json.dumps(list(sealed)) if sealed else None,
-        "due_at": to_microseconds(due_at or accepted_at),
-    }
-    connection.execute(insert(config_events).values(**values))
+
+class NewEvent(NamedTuple):
+    """A pending event that is to be stored."""
+
+    event_id: str
+    change: Change
+    accepted_at: int
+    """This, and the next two, in microseconds since the epoch."""
+    expires_at: int | None
+    """Nobody applies it later than that."""
+    due_at: int
+    """If it is not settled by then, a config worker sends it again."""
+    sealed: Sequence[str] = ()
+    """The keys of its LLM entries, in order."""
+
+
+def add_events(connection: Connection, events: Sequence[NewEvent]) -> None:
+    """Store pending events."""
+    values = [
+        {
+            "id": event.event_id,
+            "account": event.change.account,
+            "kind": event.change.kind,
+            "agent_id": event.change.agent_id,
+            "body": event.change.model_dump_json(),
+            "status": "pending",
+            "accepted_at": event.accepted_at,
+            "expires_at": event.expires_at,
+            "sealed": json.dumps(list(event.sealed)) if event.sealed else None,
+            "due_at": event.due_at,
+        }
+        for event in events
+    ]
+    connection.execute(insert(config_events), values)
 
 
 def settle_event(

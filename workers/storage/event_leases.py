@@ -21,6 +21,7 @@ ATTEMPTS: Final = 3
 """How often an event is tried before it is dead."""
 ENDED_IN_THE_MIDDLE: Final = "the worker ended in the middle of applying it"
 
+_Columns = ReadOnlyColumnCollection[str, Any]
 _columns = config_events.c
 _pending = _columns.status == "pending"
 
@@ -41,8 +42,8 @@ def next_of_agent(connection: Connection, event_id: str, now: datetime) -> Head 
     """
     agent = select(_columns.agent_id).where(_columns.id == event_id).scalar_subquery()
     query = (
-        select(_columns.id, _columns.status, _is_free(now).label("is_free"))
-        .where(_columns.agent_id == agent, is_open(), _in_time(now))
+        select(_columns.id, _columns.status, is_free(now).label("is_free"))
+        .where(_columns.agent_id == agent, is_open(), is_timely(now))
         .order_by(_columns.accepted_at, _columns.id)
         .limit(1)
     )
@@ -66,8 +67,8 @@ def take_lease(
     take = update(config_events).where(
         _columns.id == event_id,
         is_open(),
-        _in_time(now),
-        _is_free(now),
+        is_timely(now),
+        is_free(now),
         _columns.attempts < ATTEMPTS,
     )
     end = to_microseconds(until)
@@ -113,7 +114,7 @@ def bury_spent(connection: Connection, event_id: str, now: datetime) -> str | No
     be revived, which an event that had a deadline may not.
     """
     bury = update(config_events).where(
-        _columns.id == event_id, _pending, _is_free(now), _columns.attempts >= ATTEMPTS
+        _columns.id == event_id, _pending, is_free(now), _columns.attempts >= ATTEMPTS
     )
     values = {
         "status": "dead",
@@ -178,13 +179,24 @@ def claim_overdue(connection: Connection, event_id: str, now: datetime, due_at: 
     return connection.execute(claim.values(due_at=to_microseconds(due_at))).rowcount == 1
 
 
-def is_open() -> ColumnElement[bool]:
+def is_open(columns: _Columns = _columns) -> ColumnElement[bool]:
     """Pending, or a row that waits in a batch that is turned on."""
     running = select(batches.c.id).where(batches.c.status == "running")
-    return or_(_pending, and_(_columns.status == "staged", _columns.batch_id.in_(running)))
+    staged = and_(columns.status == "staged", columns.batch_id.in_(running))
+    return or_(columns.status == "pending", staged)
 
 
-def _may_be_revived(columns: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[bool]:
+def is_free(now: datetime) -> ColumnElement[bool]:
+    """Nobody is on it, and it does not rest."""
+    return or_(_columns.lease_until.is_(None), _columns.lease_until <= to_microseconds(now))
+
+
+def is_timely(now: datetime, columns: _Columns = _columns) -> ColumnElement[bool]:
+    """Its time is not up."""
+    return or_(columns.expires_at.is_(None), columns.expires_at > to_microseconds(now))
+
+
+def _may_be_revived(columns: _Columns) -> ColumnElement[bool]:
     return and_(columns.expires_at.is_(None), columns.batch_id.is_(None))
 
 
@@ -192,11 +204,3 @@ def _held(event_id: str, owner: str) -> Update:
     return update(config_events).where(
         _columns.id == event_id, _pending, _columns.lease_owner == owner
     )
-
-
-def _is_free(now: datetime) -> ColumnElement[bool]:
-    return or_(_columns.lease_until.is_(None), _columns.lease_until <= to_microseconds(now))
-
-
-def _in_time(now: datetime) -> ColumnElement[bool]:
-    return or_(_columns.expires_at.is_(None), _columns.expires_at > to_microseconds(now))

@@ -17,8 +17,9 @@ from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
 from workers.secrets.sealing import read_public_key, seal
 from workers.settings import Settings
-from workers.storage.config_events import add_event
+from workers.storage.config_events import NewEvent, add_events
 from workers.storage.database import writing
+from workers.storage.tables import to_microseconds
 
 NOW = datetime(2026, 11, 22, 19, 5, 0, 123456, tzinfo=UTC)
 URL = "https://llm.example.com/v1"
@@ -72,7 +73,10 @@ def accept(
 ) -> str:
     event_id = new_id("event")
     with writing(engine) as connection:
-        add_event(connection, event_id, event, accepted_at=at, expires_at=expires_at, sealed=seals)
+        expires = None if expires_at is None else to_microseconds(expires_at)
+        accepted = to_microseconds(at)
+        new = NewEvent(event_id, event, accepted, expires, due_at=accepted, sealed=seals)
+        add_events(connection, [new])
     return event_id
 
 

@@ -11,8 +11,9 @@ from workers.agent_config.apply import apply_event
 from workers.storage.agent_rows import (
     StoredAgent,
 )
-from workers.storage.config_events import add_event
+from workers.storage.config_events import NewEvent, add_events
 from workers.storage.database import writing
+from workers.storage.tables import to_microseconds
 
 NOW = datetime(2026, 11, 22, 19, 5, 0, 123456, tzinfo=UTC)
 
@@ -25,7 +26,9 @@ def change(name: str = "a", account: str = "default", agent_id: str | None = Non
 def accept(engine: Engine, event: AgentUpsert, *, expires_at: datetime | None = None) -> str:
     event_id = new_id("event")
     with writing(engine) as connection:
-        add_event(connection, event_id, event, accepted_at=NOW, expires_at=expires_at)
+        expires = None if expires_at is None else to_microseconds(expires_at)
+        accepted = to_microseconds(NOW)
+        add_events(connection, [NewEvent(event_id, event, accepted, expires, due_at=accepted)])
     return event_id
 
 

@@ -22,10 +22,12 @@ from tests.servers.system import wait_for
 from workers.celery_app import make_celery
 from workers.settings import Settings
 from workers.storage.agent_rows import find_agent
-from workers.storage.config_inbox import accept_event, send_event
+from workers.storage.config_inbox import accept_event, send_event, send_events
 from workers.storage.database import reading, writing
 
 LEASE_S = 1.5
+TOGETHER = 7
+"""Events that one message names."""
 _HANGS = """
 import pathlib, sys, time
 from workers.agent_config import states
@@ -122,6 +124,20 @@ def test_what_a_worker_was_killed_over_is_applied_once_soon_after(
     assert state(engine, agent_id) == (2, "second")
 
 
+def test_a_group_that_a_worker_was_killed_over_is_applied_once_soon_after(
+    engine: Engine, quick: Settings, queue: Celery, tmp_path: Path
+) -> None:
+    agents = [new_id("agent") for _ in range(3)]
+    send_events(queue, [add(engine, None, agent_id, "a") for agent_id in agents])
+    with hanging_worker(quick, tmp_path / "mark") as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait(5)
+    assert [state(engine, agent_id) for agent_id in agents] == [(0, "")] * 3
+    with running_worker(quick):
+        wait_for("all applied", lambda: counts(engine) == {"applied": 3}, within=20)
+    assert [state(engine, agent_id) for agent_id in agents] == [(1, "a")] * 3
+
+
 def test_what_a_redis_forgot_is_sent_again_by_the_worker(
     engine: Engine, quick: Settings, queue: Celery
 ) -> None:
@@ -144,9 +160,12 @@ def shoot(engine: Engine, queue: Celery, settings: Settings, *, kills: int, even
         with ExitStack() as stack:
             parts = _start(stack, settings, squad)
             for number, part in enumerate(parts):
+                ids = []
                 for _ in range(events // kills if number < squad else 0):
-                    add(engine, queue, agents[accepted % 20], f"n{accepted}")
+                    ids.append(add(engine, None, agents[accepted % 20], f"n{accepted}"))
                     accepted += 1
+                for first in range(0, len(ids), TOGETHER):
+                    send_events(queue, ids[first : first + TOGETHER])
                 part.stop(signal.SIGKILL)
         kills -= squad
         events -= events // (kills + squad) * squad

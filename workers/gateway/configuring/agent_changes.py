@@ -2,16 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError as BrokerError
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from schemas.agent import (
@@ -29,20 +26,17 @@ from schemas.config_event import (
     AgentUpsert,
     Change,
     ConfigResult,
-    result_key,
 )
 from schemas.ids import new_id
 from schemas.tool import Tool, ToolView
+from workers.gateway.configuring.change_writer import ChangeWriter
 from workers.gateway.configuring.sealer import Sealer
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.storage.agent_rows import find_agent
 from workers.storage.config_events import find_event, settle_event
-from workers.storage.config_inbox import accept_event, send_event
+from workers.storage.config_inbox import SealedChange
 from workers.storage.database import writing
 
-WAIT_S: Final = 5.0
-"""How long a call waits for its event, in seconds; the event is not applied after that."""
-PUBLISHERS: Final = 4
 _REFUSALS: Final = {"agent_not_found": 404, "validation_error": 422}
 
 log = structlog.get_logger(__name__)
@@ -51,37 +45,23 @@ log = structlog.get_logger(__name__)
 class AgentChanges:
     """Makes config events and waits for what becomes of them."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        redis: "Redis",
-        celery: Celery,
-        sealer: Sealer,
-        publishers: ThreadPoolExecutor,
-    ) -> None:
-        self._sealer = sealer
+    def __init__(self, engine: Engine, sealer: Sealer, writer: ChangeWriter) -> None:
         self._engine = engine
-        self._redis = redis
-        self._celery = celery
-        self._publishers = publishers
-        self._waits: set[asyncio.Timeout] = set()
+        self._sealer = sealer
+        self._writer = writer
 
     @classmethod
-    @contextlib.contextmanager
-    def open(
+    @contextlib.asynccontextmanager
+    async def open(
         cls, engine: Engine, redis: "Redis", celery: Celery, sealer: Sealer
-    ) -> Iterator["AgentChanges"]:
-        """Open it with threads of its own to publish on; they end with it."""
-        publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publish-config")
-        try:
-            yield cls(engine, redis, celery, sealer, publishers)
-        finally:
-            publishers.shutdown(wait=False, cancel_futures=True)
+    ) -> AsyncIterator["AgentChanges"]:
+        """Open it; what it waits for ends with it."""
+        async with ChangeWriter.open(engine, redis, celery) as writer:
+            yield cls(engine, sealer, writer)
 
     def stop_waiting(self) -> None:
         """Let every call that waits give up now: its event is withdrawn, its answer a 503."""
-        for wait in self._waits:
-            wait.reschedule(asyncio.get_running_loop().time())
+        self._writer.stop_waiting()
 
     async def create(self, account: str, agent: AgentCreate) -> Agent:
         """Store a new agent and return its record.
@@ -131,8 +111,8 @@ class AgentChanges:
         return await asyncio.to_thread(self._sealer.tools.seal, account, agent_id, tools)
 
     async def _settle(self, change: Change, sealed: tuple[str, ...]) -> ConfigResult:
-        event_id = await asyncio.to_thread(self._add, change, sealed)
-        result = await self._result(event_id)
+        event_id, answer = await self._writer.write(SealedChange(change, sealed))
+        result = await answer
         if result is None:
             result = await asyncio.to_thread(self._withdraw, event_id)
         if result.status == "applied":
@@ -141,36 +121,6 @@ class AgentChanges:
             raise _refusal(result)
         log.warning("config event was not applied in time", event_id=event_id)
         raise unavailable("the change could not be made in time, so nothing was changed")
-
-    async def _result(self, event_id: str) -> ConfigResult | None:
-        """Publish an event and wait for its result; None where there is none in time."""
-        try:
-            async with self._deadline():
-                loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._publishers, self._publish, event_id)
-                answer = await self._redis.blpop([result_key(event_id)], timeout=WAIT_S - 0.5)
-        except (TimeoutError, RedisError, BrokerError) as error:
-            log.warning(
-                "no result of a config event", event_id=event_id, error=type(error).__name__
-            )
-            return None
-        return None if answer is None else ConfigResult.model_validate_json(answer[1])
-
-    @contextlib.asynccontextmanager
-    async def _deadline(self) -> AsyncIterator[None]:
-        async with asyncio.timeout(WAIT_S) as wait:
-            self._waits.add(wait)
-            try:
-                yield
-            finally:
-                self._waits.discard(wait)
-
-    def _publish(self, event_id: str) -> None:
-        send_event(self._celery, event_id, expires_s=WAIT_S)
-
-    def _add(self, change: Change, sealed: tuple[str, ...]) -> str:
-        with writing(self._engine) as connection:
-            return accept_event(connection, change, sealed=sealed, lives_s=WAIT_S)
 
     def _withdraw(self, event_id: str) -> ConfigResult:
         """Take an event back; where a worker was first, return what it made of it."""
