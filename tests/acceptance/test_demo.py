@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.listening import sounding_s
 from tests.servers.system import clean_environment, command, end, processes_of, wait_for
 
-DEMO_S = 30.0
+DEMO_S = 120.0
 """What the demo may take, set-up aside."""
 
 

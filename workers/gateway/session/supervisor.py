@@ -17,9 +17,9 @@ from workers.storage.turn_streams import TurnStreams
 LOOK_MS: Final = 250
 """How often the clock is looked at while the reply stream is silent."""
 REDIS_GONE_S: Final = 10.0
-LAST_START_S: Final = 8.0
+LAST_START_S: Final = 15.0
 """How long the last attempt may wait for a worker to take it up: one that was killed comes back
-in a few seconds, and a late answer is better than none."""
+in a few seconds, on a busy or small machine in ten, and a late answer is better than none."""
 _log = structlog.get_logger(__name__)
 
 
