@@ -72,7 +72,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         sealer = _sealer(settings)
         changes = await stack.enter_async_context(AgentChanges.open(engine, redis, celery, sealer))
         box = SecretBox(keys_folder(settings.home_path), os.environ)
-        inbox = stack.enter_context(WebhookInbox.open(engine, celery, box, sealer))
+        inbox = await stack.enter_async_context(WebhookInbox.open(engine, celery, box, sealer))
         migration = asyncio.create_task(_migrate(engine), name="migrate the database")
         stack.push_async_callback(_stop, migration)
         await asyncio.wait([migration], timeout=RETRY_S)

@@ -71,11 +71,6 @@ def read_leased(connection: Connection, event_id: str, lease: str) -> LeasedEven
     return None if row is None else as_leased(row)
 
 
-def take_turn(connection: Connection, agent_id: str) -> None:
-    """As `take_turns`, for one agent."""
-    take_turns(connection, [agent_id])
-
-
 def take_turns(connection: Connection, agent_ids: Collection[str]) -> None:
     """Wait until no other event of these agents is being added, and keep others waiting likewise.
 

@@ -18,8 +18,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from schemas.config_event import ConfigResult, result_key
-from workers.errors import StorageUnavailableError
-from workers.gateway.configuring.group_writer import GroupWriter
+from workers.gateway.configuring.group_writer import GroupWriter, together_or_alone
 from workers.gateway.configuring.on_the_way import OnTheWay
 from workers.storage.config_inbox import SealedChange, accept_events, send_events
 from workers.storage.database import writing
@@ -89,7 +88,7 @@ class ChangeWriter:
 
     async def _write_group(self, changes: Sequence[SealedChange]) -> list[Written | Exception]:
         loop = asyncio.get_running_loop()
-        ids = await loop.run_in_executor(self._threads, self._add, changes)
+        ids = await loop.run_in_executor(self._threads, together_or_alone, self._add, changes)
         results: _Results = {each: loop.create_future() for each in ids if isinstance(each, str)}
         if results:
             is_sent = asyncio.Event()
@@ -160,27 +159,7 @@ class ChangeWriter:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _add(self, changes: Sequence[SealedChange]) -> list[str | Exception]:
-        """Write a group down; where that fails for a reason of its own, each change alone."""
-        try:
-            return [*self._accept(changes)]
-        except StorageUnavailableError:
-            raise
-        except Exception as error:
-            if len(changes) == 1:
-                raise
-            log.warning("changes are written down one by one", error=type(error).__name__)
-        written: list[str | Exception] = []
-        for change in changes:
-            try:
-                written += self._accept([change])
-            except StorageUnavailableError as error:
-                return written + [error] * (len(changes) - len(written))
-            except Exception as error:  # noqa: BLE001  # its caller gets to know
-                written.append(error)
-        return written
-
-    def _accept(self, changes: Sequence[SealedChange]) -> list[str]:
+    def _add(self, changes: Sequence[SealedChange]) -> list[str]:
         with writing(self._engine) as connection:
             return accept_events(connection, changes, lives_s=WAIT_S)
 

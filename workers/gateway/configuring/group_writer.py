@@ -10,13 +10,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+import structlog
+
 from schemas.config_event import MOST_AT_ONCE
+from workers.errors import StorageUnavailableError
 from workers.gateway.rest_errors import unavailable
 
 TURN_S: Final = 5.0
 """How long something waits until it is its turn, in seconds; it is not written after that."""
 MOST_WAITING: Final = 512
 _ENDS: Final = "this process is about to end"
+
+log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -122,6 +127,31 @@ class GroupWriter(Generic[Item, Outcome]):
             return await self._write(items) if items else ()
         except Exception as error:  # noqa: BLE001  # every one that waits gets to know
             return [error] * len(items)
+
+
+def together_or_alone(
+    write: Callable[[Sequence[Item]], Sequence[Outcome | Exception]], items: Sequence[Item]
+) -> list[Outcome | Exception]:
+    """Write items in one transaction; where one of them makes it fail, each in one of its own.
+
+    Blocks. Raises StorageUnavailableError where the database is away, which no item is at fault
+    for.
+    """
+    try:
+        return [*write(items)]
+    except StorageUnavailableError:
+        raise
+    except Exception as error:  # noqa: BLE001  # one at a time shows which one is at fault
+        log.warning("a group is written one by one", error=type(error).__name__, size=len(items))
+    written: list[Outcome | Exception] = []
+    for item in items:
+        try:
+            written += write([item])
+        except StorageUnavailableError as error:
+            return written + [error] * (len(items) - len(written))
+        except Exception as error:  # noqa: BLE001  # its caller gets to know
+            written.append(error)
+    return written
 
 
 def _give_up(waiting: asyncio.Future[Any]) -> None:

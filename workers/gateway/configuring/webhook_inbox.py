@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 import structlog
@@ -18,24 +19,28 @@ from workers.errors import (
     CredentialsUnavailableError,
     KeysUnavailableError,
 )
+from workers.gateway.configuring.group_writer import GroupWriter, together_or_alone
 from workers.gateway.configuring.sealer import Sealer
 from workers.gateway.configuring.webhook_events import read_event, to_change
-from workers.gateway.configuring.webhook_writer import VerifiedWebhook, WebhookWriter
+from workers.gateway.configuring.webhook_writer import Accepted, VerifiedWebhook, write_webhooks
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.secrets.secret_box import SecretBox
-from workers.storage.config_inbox import send_event
+from workers.storage.config_inbox import send_events
 from workers.storage.database import reading
 from workers.storage.source_rows import StoredSource, find_source
 from workers.storage.webhook_secret_rows import StoredSecret, valid_secrets
 from workers.webhooks.signature import SecretFormError, key_of
 
-THREADS: Final = 16
+THREADS: Final = 8
+"""One of them writes; the others read sources, verify and seal."""
+TURN_S: Final = 20.0
+"""How long a webhook waits until it is written down, in seconds."""
 FRESH_S: Final = 2.0
 """How long a source is believed without another look, in seconds: a removed one stops by then."""
 MOST_KNOWN: Final = 1_000
 MOST_UNDER_WAY: Final = 512
 MOST_UNSENT: Final = 1_000
-"""How many ids may wait for the queue; those beyond it are sent by a config worker, later."""
+"""How many messages may wait for the queue; events of others are sent by a config worker, later."""
 Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
@@ -75,19 +80,21 @@ class WebhookInbox:
         self._publisher = publisher
         self._unsent = 0
         self._under_way = 0
-        self._writer = WebhookWriter(engine)
+        self._writer = GroupWriter[VerifiedWebhook, Accepted](self._write, turn_s=TURN_S)
         self._senders: dict[str, Sender] = {}
 
     @classmethod
-    @contextlib.contextmanager
-    def open(
+    @contextlib.asynccontextmanager
+    async def open(
         cls, engine: Engine, celery: Celery, box: SecretBox, sealer: Sealer
-    ) -> Iterator["WebhookInbox"]:
+    ) -> AsyncIterator["WebhookInbox"]:
         """Open it; its threads end with it."""
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="webhooks")
         publisher = ThreadPoolExecutor(1, thread_name_prefix="publish-webhooks")
         try:
-            yield cls(engine, celery, box, sealer, threads=threads, publisher=publisher)
+            inbox = cls(engine, celery, box, sealer, threads=threads, publisher=publisher)
+            async with inbox._writer.closing():
+                yield inbox
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
             publisher.shutdown(wait=False, cancel_futures=True)
@@ -116,10 +123,18 @@ class WebhookInbox:
         Raises ApiError: 409 where another body came under this id, 422 for an event that is not
         valid; StorageUnavailableError.
         """
-        event_id, is_new = await self._run(self._take, source, webhook_id, body)
-        if is_new:
-            self._publish(event_id)
+        webhook = await self._run(self._verified, source, webhook_id, body)
+        event_id, _ = await self._writer.write(webhook)
         return event_id
+
+    async def _write(self, webhooks: Sequence[VerifiedWebhook]) -> list[Accepted | Exception]:
+        """Write webhooks down together and send those that are new in one message."""
+        loop = asyncio.get_running_loop()
+        write = partial(write_webhooks, self._engine)
+        written = await loop.run_in_executor(self._threads, together_or_alone, write, webhooks)
+        accepted = [each for each in written if not isinstance(each, Exception)]
+        self._publish([event_id for event_id, is_new in accepted if is_new])
+        return written
 
     async def _run(self, work: Callable[..., Result], *arguments: object) -> Result:
         if self._under_way >= MOST_UNDER_WAY:
@@ -150,7 +165,9 @@ class WebhookInbox:
             log.error("a webhook secret cannot be used", secret=stored.id, reason=str(error))  # noqa: TRY400  # frames of a traceback hold the secret
             return None
 
-    def _take(self, source: StoredSource, webhook_id: str | None, body: bytes) -> tuple[str, bool]:
+    def _verified(
+        self, source: StoredSource, webhook_id: str | None, body: bytes
+    ) -> VerifiedWebhook:
         event = read_event(body)
         webhook_id = webhook_id or event.id
         if webhook_id is None:
@@ -158,22 +175,22 @@ class WebhookInbox:
             raise ApiError(422, "validation_error", message, param="id")
         body_hash = hashlib.sha256(body).hexdigest()
         change, sealed = to_change(source.account, event, self._sealer)
-        return self._writer.accept(VerifiedWebhook(source, webhook_id, body_hash, change, sealed))
+        return VerifiedWebhook(source, webhook_id, body_hash, change, sealed)
 
-    def _publish(self, event_id: str) -> None:
-        """Send an event without waiting: where it gets lost, a config worker sends it again."""
-        if self._unsent >= MOST_UNSENT:
+    def _publish(self, event_ids: Sequence[str]) -> None:
+        """Send events without waiting: where they get lost, a config worker sends them again."""
+        if not event_ids or self._unsent >= MOST_UNSENT:
             return
         self._unsent += 1
         loop = asyncio.get_running_loop()
-        sent = loop.run_in_executor(self._publisher, self._send, event_id)
+        sent = loop.run_in_executor(self._publisher, self._send, event_ids)
         sent.add_done_callback(self._sent)
 
-    def _send(self, event_id: str) -> None:
+    def _send(self, event_ids: Sequence[str]) -> None:
         try:
-            send_event(self._celery, event_id)
+            send_events(self._celery, event_ids)
         except (BrokerError, RedisError) as error:
-            log.warning("an event was not sent", event_id=event_id, error=type(error).__name__)
+            log.warning("events were not sent", event_ids=event_ids, error=type(error).__name__)
 
     def _sent(self, sent: "asyncio.Future[None]") -> None:
         self._unsent -= 1
