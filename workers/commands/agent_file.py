@@ -1,14 +1,15 @@
 """Files of agents: YAML, JSON, NDJSON and CSV, read row by row."""
-# ruff: noqa: PLC0415  # a command loads what it needs when it runs
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from schemas.batch import RowError
 from workers.batch_files.formats import READERS
 from workers.batch_files.rows import FileError, RawRow, bad_row
+from workers.commands.yaml_file import SUFFIXES, at_fields, read_yaml
 from workers.errors import EdgewiseError
 
 MEDIA_TYPES: Final = {
@@ -17,7 +18,6 @@ MEDIA_TYPES: Final = {
     ".json": "application/json",
     ".csv": "text/csv",
 }
-YAML: Final = (".yaml", ".yml")
 _PIECE: Final = 65_536
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _SECRETS: Final = ("api_key", "value")
@@ -31,9 +31,9 @@ class AgentFileError(EdgewiseError):
 def read_agents(file: Path, environment: Mapping[str, str] = os.environ) -> Iterator[RawRow]:
     """Yield the rows of a file, `${NAME}` in keys replaced; raises AgentFileError."""
     suffix = file.suffix.lower()
-    read: Callable[[Path], Iterator[RawRow]] = _read_yaml if suffix in YAML else _read_pieces
-    if suffix not in YAML and suffix not in MEDIA_TYPES:
-        known = ", ".join((*YAML, *MEDIA_TYPES))
+    read: Callable[[Path], Iterator[RawRow]] = read_yaml if suffix in SUFFIXES else _read_pieces
+    if suffix not in SUFFIXES and suffix not in MEDIA_TYPES:
+        known = ", ".join((*SUFFIXES, *MEDIA_TYPES))
         raise AgentFileError(f"{file}: its name has to end in one of {known}")
     try:
         for row in read(file):
@@ -44,31 +44,25 @@ def read_agents(file: Path, environment: Mapping[str, str] = os.environ) -> Iter
         raise AgentFileError(f"{file}: {error}") from None
 
 
+def in_file(file: Path, errors: Sequence[RowError]) -> Iterator[str]:
+    """Yield errors of rows as lines that say where in the file each is."""
+    suffix = file.suffix.lower()
+    for error in at_fields(file, errors) if suffix in SUFFIXES else errors:
+        # Of a JSON list only the place of a row is known.
+        place = f"{file}, row {error.line}" if suffix == ".json" else f"{file}:{error.line}"
+        yield (
+            f"{place}: {error.param}: {error.message}"
+            if error.param
+            else (f"{place}: {error.message}")
+        )
+
+
 def _read_pieces(file: Path) -> Iterator[RawRow]:
     reader = READERS[MEDIA_TYPES[file.suffix.lower()]]()
     with file.open("rb") as stream:
         while piece := stream.read(_PIECE):
             yield from reader.feed(piece)
     yield from reader.end()
-
-
-def _read_yaml(file: Path) -> Iterator[RawRow]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(file.read_bytes())
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise FileError(f"{where}not valid YAML") from None
-    rows = found.get("agents") if isinstance(found, dict) else found
-    if not isinstance(rows, list):
-        raise FileError("holds no list of agents")
-    for place, row in enumerate(rows, 1):
-        if isinstance(row, dict):
-            yield RawRow(place, row)
-        else:
-            yield bad_row(place, "the row is no mapping of fields")
 
 
 def _with_secrets(row: RawRow, environment: Mapping[str, str]) -> RawRow:

@@ -11,7 +11,7 @@ import typer
 
 from schemas.batch import RowError
 from schemas.ids import new_id
-from workers.commands.agent_file import read_agents
+from workers.commands.agent_file import in_file, read_agents
 from workers.commands.console import FAILED
 from workers.commands.gateway_client import (
     DEFAULT_URL,
@@ -60,9 +60,8 @@ def apply(
             errors = preview(client, read_agents(file))
         else:
             errors = _apply(client, file)
-    for error in errors[:SHOWN]:
-        where = f"{error.param}: " if error.param else ""
-        typer.echo(f"{file}:{error.line}: {where}{error.message}", err=True)
+    for line in in_file(file, errors[:SHOWN]):
+        typer.echo(line, err=True)
     if len(errors) > SHOWN:
         typer.echo(f"… and {len(errors) - SHOWN} more", err=True)
     if errors:

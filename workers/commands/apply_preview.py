@@ -11,35 +11,39 @@ from pydantic import ValidationError
 from schemas.agent import AgentFields
 from schemas.batch import DeleteRow, RowError, UpsertRow
 from workers.batch_files.rows import RawRow
-from workers.commands.gateway_client import answer_of
-
-_NOT_FOUND = 404
+from workers.commands.counting import counting
+from workers.commands.stored_agents import ReadRow, beside_stored
 
 
 def preview(client: httpx.Client, rows: Iterator[RawRow]) -> list[RowError]:
-    """Write what each row would change; return the rows that would fail."""
+    """Write what each row would change; return the rows that would fail.
+
+    Of a long file some hundred rows are in memory at a time.
+    """
     errors, unchanged = list[RowError](), 0
-    for raw in rows:
-        row = raw.error or _read(raw)
-        if isinstance(row, RowError):
-            errors.append(row)
-            continue
-        held = _find(client, row)
-        if row.id is not None and held is None and isinstance(row, UpsertRow):
-            errors.append(_error(raw.line, "there is no such agent", "id"))
-            continue
-        shown = _difference(row, held)
-        unchanged += not shown
-        for line in shown:
-            typer.echo(line)
+    with counting("rows compared") as count:
+        for row, held in beside_stored(client, map(_read, rows)):
+            count.one_more()
+            if isinstance(row, RowError):
+                errors.append(row)
+                continue
+            if row.row.id is not None and held is None and isinstance(row.row, UpsertRow):
+                errors.append(_error(row.line, "there is no such agent", "id"))
+                continue
+            shown = _difference(row.row, held)
+            unchanged += not shown
+            for line in shown:
+                count.say(line)
     typer.echo(f"= {unchanged} unchanged")
     return errors
 
 
-def _read(raw: RawRow) -> UpsertRow | DeleteRow | RowError:
+def _read(raw: RawRow) -> ReadRow | RowError:
+    if raw.error is not None:
+        return raw.error
     model = DeleteRow if raw.fields.get("delete") is True else UpsertRow
     try:
-        return model.model_validate(raw.fields)
+        return ReadRow(raw.line, model.model_validate(raw.fields))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         param = ".".join(str(part) for part in first["loc"]) or None
@@ -48,20 +52,6 @@ def _read(raw: RawRow) -> UpsertRow | DeleteRow | RowError:
 
 def _error(line: int, message: str, param: str | None) -> RowError:
     return RowError(line=line, code="validation_error", message=message, param=param)
-
-
-def _find(client: httpx.Client, row: UpsertRow | DeleteRow) -> dict[str, Any] | None:
-    agent_id = row.id
-    if agent_id is None:
-        page = answer_of(client.get("/v1/agents", params={"external_id": row.external_id}))
-        if not page["agents"]:
-            return None
-        agent_id = page["agents"][0]["id"]
-    answer = client.get(f"/v1/agents/{agent_id}")
-    if answer.status_code == _NOT_FOUND:
-        return None
-    found: dict[str, Any] = answer_of(answer)
-    return found
 
 
 def _difference(row: UpsertRow | DeleteRow, held: dict[str, Any] | None) -> list[str]:

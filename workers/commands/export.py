@@ -3,21 +3,13 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from workers.commands.gateway_client import DEFAULT_URL, Key, Url, answer_of, gateway
+from workers.commands.gateway_client import DEFAULT_URL, Key, Url, gateway
 
-if TYPE_CHECKING:
-    import httpx
-
-PAGE: Final = 200
-AT_ONCE: Final = 8
-_NOT_FOUND: Final = 404
 _HEAD: Final = (
     "# Keys are never exported: an entry of `llm` without api_key keeps the one that is stored\n"
     "# for its base_url. Tools with headers are left out, and stay as they are.\n"
@@ -41,14 +33,16 @@ def export(
     agents keep theirs; elsewhere they have to be added, and agents without external_id are known
     by ids that exist here alone.
     """
+    from workers.commands.stored_agents import all_agents
+
     with gateway(url, key) as client:
         stream = sys.stdout if out is None else out.open("w", encoding="utf-8")
         try:
             count = 0
             if form == "yaml":
                 stream.write(_HEAD)
-            for row in _rows(client):
-                stream.write(_text(row, form))
+            for agent in all_agents(client):
+                stream.write(_text(_row(agent), form))
                 count += 1
             if form == "yaml" and not count:
                 stream.write("[]\n")
@@ -64,28 +58,6 @@ def _text(row: dict[str, Any], form: str) -> str:
     import yaml
 
     return str(yaml.safe_dump([row], sort_keys=False, allow_unicode=True))
-
-
-def _rows(client: "httpx.Client") -> Iterator[dict[str, Any]]:
-    """Yield the agents as rows, a page in memory at a time."""
-
-    def record(agent_id: str) -> dict[str, Any] | None:
-        answer = client.get(f"/v1/agents/{agent_id}")
-        if answer.status_code == _NOT_FOUND:  # deleted meanwhile
-            return None
-        found: dict[str, Any] = answer_of(answer)
-        return found
-
-    query: dict[str, str | int] = {"limit": PAGE}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        while True:
-            page = answer_of(client.get("/v1/agents", params=query))
-            for agent in pool.map(record, [each["id"] for each in page["agents"]]):
-                if agent is not None:
-                    yield _row(agent)
-            if not page["has_more"]:
-                return
-            query["cursor"] = page["response_metadata"]["next_cursor"]
 
 
 def _row(agent: dict[str, Any]) -> dict[str, Any]:

@@ -88,6 +88,13 @@ def page_of_agents(
     return [_stored(row).agent for row in connection.execute(query)]
 
 
+def agents_named(connection: Connection, account: str, agent_ids: Collection[str]) -> list[Agent]:
+    """Return those of these agents that an account has, newest first."""
+    query = select(agents).where(agents.c.id.in_(set(agent_ids)), agents.c.account == account)
+    query = query.order_by(agents.c.created_at.desc(), agents.c.id.desc())
+    return [_stored(row).agent for row in connection.execute(query)]
+
+
 def position_of(agent: Agent) -> Position:
     """Return where a page that ends with this agent ends."""
     return to_microseconds(agent.created_at), agent.id

@@ -1,6 +1,7 @@
 """Where a session, a turn and a REST call find an agent."""
 
 import asyncio
+from collections.abc import Collection
 
 import structlog
 from redis.asyncio import Redis
@@ -16,7 +17,13 @@ from workers.storage.agent_cache import (
     is_fresh,
     read_copy,
 )
-from workers.storage.agent_rows import Position, StoredAgent, find_agent, page_of_agents
+from workers.storage.agent_rows import (
+    Position,
+    StoredAgent,
+    agents_named,
+    find_agent,
+    page_of_agents,
+)
 from workers.storage.database import reading
 
 log = structlog.get_logger(__name__)
@@ -45,6 +52,10 @@ class AgentStore:
     async def page(self, account: str, limit: int, after: Position | None) -> list[Agent]:
         """Return up to `limit` agents of an account, newest first; raises as `get` does."""
         return await asyncio.to_thread(self._page, account, limit, after)
+
+    async def named(self, account: str, agent_ids: Collection[str]) -> list[Agent]:
+        """Return those of these agents that an account has, newest first; raises as `get` does."""
+        return await asyncio.to_thread(self._named, account, agent_ids)
 
     async def _find(self, agent_id: str) -> StoredAgent | None:
         copy, fresh = await self._copy(agent_id)
@@ -83,6 +94,10 @@ class AgentStore:
     def _row(self, agent_id: str) -> StoredAgent | None:
         with reading(self._engine) as connection:
             return find_agent(connection, agent_id)
+
+    def _named(self, account: str, agent_ids: Collection[str]) -> list[Agent]:
+        with reading(self._engine) as connection:
+            return agents_named(connection, account, agent_ids)
 
     def _page(self, account: str, limit: int, after: Position | None) -> list[Agent]:
         with reading(self._engine) as connection:

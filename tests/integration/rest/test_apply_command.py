@@ -1,6 +1,7 @@
 """`edgewise apply` and `edgewise export` against a running gateway."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -116,6 +117,19 @@ def test_rows_that_fail_are_shown_with_their_lines_and_the_exit_code(
     assert told == ["agents.csv:3", "agents.csv:4", "agents.csv:5"]
     assert "NOT_SET_ANYWHERE is not set" in done.stderr
     assert record(client, "cellar")["name"] == "Cellar"
+
+
+def test_in_yaml_the_line_of_the_field_is_named_that_was_refused(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    (tmp_path / "agents.yaml").write_text(
+        FILE.replace("voice_id: ruby", "voice_id: nobody").replace("name: Kitchen", "nam: Kitchen")
+    )
+    for words in ((), ("--dry-run",)):
+        done = run(client, tmp_path, "apply", "agents.yaml", *words, KITCHEN_KEY="sk-1")
+        assert done.returncode == 1
+        told = re.findall(r"^agents.yaml:\d+: \w+", done.stderr, re.MULTILINE)
+        assert told == ["agents.yaml:2: name", "agents.yaml:10: voice"], done.stderr
 
 
 def test_what_cannot_be_applied_at_all_is_said_in_one_line(

@@ -1,9 +1,10 @@
 """The routes of agents and voices."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
+from pydantic import Field
 
 from schemas.agent import VOICES, Agent, AgentCreate, AgentUpdate, LlmView
 from schemas.closed import Closed
@@ -14,7 +15,11 @@ from workers.gateway.resources import Resources
 from workers.gateway.rest_errors import ApiError
 from workers.storage.agent_rows import position_of
 
+MOST_WHOLE: Final = 50
+"""Whole records on a page, which may be some 100 kB each, and agents that are asked for by name."""
+
 Account = Annotated[str, Depends(require_account)]
+OwnName = Annotated[str, Field(min_length=1, max_length=256)]
 
 router = APIRouter(prefix="/v1", tags=["agents"], route_class=GuardedRoute)
 
@@ -36,9 +41,9 @@ class ResponseMetadata(Closed):
 
 
 class AgentPage(Closed):
-    """A part of the list of agents, newest first."""
+    """A part of the list of agents, newest first; whole records where they were asked for."""
 
-    agents: tuple[AgentSummary, ...]
+    agents: tuple[AgentSummary | Agent, ...]
     has_more: bool
     response_metadata: ResponseMetadata
 
@@ -72,32 +77,41 @@ async def create_agent(agent: AgentCreate, account: Account, held: Held) -> Agen
 
 @router.get("/agents")
 async def list_agents(
+    *,
     account: Account,
     held: Held,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
-    external_id: Annotated[str | None, Query(min_length=1, max_length=256)] = None,
+    external_id: Annotated[list[OwnName], Query(max_length=MOST_WHOLE, default_factory=list)],
+    agent_id: Annotated[
+        list[OwnName], Query(alias="id", max_length=MOST_WHOLE, default_factory=list)
+    ],
+    full: Annotated[bool, Query()] = False,
 ) -> AgentPage:
     """List agents, newest first; `next_cursor` asks for those behind the last one.
 
-    With `external_id`, the one that you call so, if it is there.
+    With `external_id` or `id`, each up to 50 times, those of them that are there, on one page.
+    With `full`, whole records, 50 on a page at most.
     """
-    if external_id is not None:
-        named = await held.agents.get(agent_id_of(account, external_id), account)
-        found = [] if named is None else [named]
+    if external_id or agent_id:
+        named = {agent_id_of(account, name) for name in external_id}
+        named |= {each for each in agent_id if is_id("agent", each)}
+        shown, has_more = await held.agents.named(account, named), False
     else:
+        limit = min(limit, MOST_WHOLE) if full else limit
         found = await held.agents.page(account, limit + 1, read_cursor(cursor))
-    shown, has_more = found[:limit], len(found) > limit
+        shown, has_more = found[:limit], len(found) > limit
     return AgentPage(
-        agents=tuple(
-            AgentSummary.model_validate(agent.model_dump(include=set(AgentSummary.model_fields)))
-            for agent in shown
-        ),
+        agents=tuple(agent if full else _summary(agent) for agent in shown),
         has_more=has_more,
         response_metadata=ResponseMetadata(
             next_cursor=write_cursor(position_of(shown[-1])) if has_more else None
         ),
     )
+
+
+def _summary(agent: Agent) -> AgentSummary:
+    return AgentSummary.model_validate(agent.model_dump(include=set(AgentSummary.model_fields)))
 
 
 @router.get("/agents/{agent_id}")
