@@ -39,7 +39,12 @@ def _without_nul(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_without_nul)]
-Name = Annotated[Text, StringConstraints(min_length=1, max_length=256, strip_whitespace=True)]
+Name = Annotated[
+    str,
+    # Before a function: behind one, pydantic looks at the length before it strips.
+    StringConstraints(min_length=1, max_length=256, strip_whitespace=True),
+    AfterValidator(_without_nul),
+]
 Prompt = Annotated[Text, StringConstraints(min_length=1, max_length=32_768)]
 ExternalId = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
 Greeting = Annotated[Text, StringConstraints(min_length=1, max_length=2_048)]
@@ -106,7 +111,9 @@ class Output(Closed):
     volume: StrictInt = Field(default=100, ge=0, le=100)
 
 
-Line = Annotated[Text, StringConstraints(max_length=200, strip_whitespace=True)]
+Line = Annotated[
+    str, StringConstraints(max_length=200, strip_whitespace=True), AfterValidator(_without_nul)
+]
 
 
 class Lines(Closed):
