@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from schemas.agent import MAX_BASE_URL, Text
 from schemas.closed import Closed
@@ -57,7 +57,7 @@ class EndpointChange(Closed):
 class SecretRequest(Closed):
     """How a new secret takes over."""
 
-    overlap_hours: Annotated[int, Field(ge=0, le=MAX_OVERLAP_H)] = DEFAULT_OVERLAP_H
+    overlap_hours: Annotated[StrictInt, Field(ge=0, le=MAX_OVERLAP_H)] = DEFAULT_OVERLAP_H
     """How long messages are signed with the secrets from before, too."""
 
 

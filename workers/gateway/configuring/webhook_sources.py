@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Request, Response
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, StrictInt
 
 from schemas.closed import Closed
 from schemas.error import ErrorBody
@@ -43,7 +43,7 @@ class SourceRequest(Closed):
     scheme: Scheme | None = None
     secret: Annotated[SecretStr, Field(min_length=1, max_length=MAX_SECRET)] | None = None
     """One that the sender gave; it is never shown."""
-    overlap_hours: Annotated[int, Field(ge=0, le=MAX_OVERLAP_H)] = DEFAULT_OVERLAP_H
+    overlap_hours: Annotated[StrictInt, Field(ge=0, le=MAX_OVERLAP_H)] = DEFAULT_OVERLAP_H
     """How long the secrets from before stay valid."""
 
 
