@@ -1,7 +1,7 @@
 """CSV (RFC 4180, commas, UTF-8): a column's name is the path of a field, as in error messages.
 
-`voice.voice_id`, `llm.0.base_url`, `input.keyterms.1`. An empty cell leaves the field out. Cells
-are text and nothing else: one that begins with `=` is no formula here.
+`voice.voice_id`, `llm.0.base_url`, `input.keyterms.1`. An empty cell leaves the field out. No cell
+is a formula here: one that begins with `=` is text.
 """
 
 import csv
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from schemas.batch import MAX_ROW_BYTES
+from workers.batch_files.csv_cells import value_of
 from workers.batch_files.lines import Line, LineCutter
 from workers.batch_files.rows import FileError, RawRow, bad_row, too_long
 
@@ -23,7 +24,6 @@ _MOST_LINES: Final = 2_000
 _MOST_REREAD: Final = 32 * 1_048_576
 """How much is read twice in all, for stray quotes that seem to open a long cell."""
 _STRAY: Final = "a quote is not where quotes may be"
-_TRUE: Final = {"true": True, "false": False}
 
 
 class CsvReader:
@@ -143,10 +143,8 @@ def _row(line: int, columns: list[list[str]], cells: list[str]) -> RawRow:
         return bad_row(line, f"the row has {len(cells)} cells and the head {len(columns)}")
     fields: dict[str, Any] = {}
     for path, cell in zip(columns, cells, strict=True):
-        if cell:
-            value = _TRUE.get(cell.lower(), cell) if path == ["delete"] else cell
-            if not _put(fields, path, value):
-                return bad_row(line, "one column is inside of another", ".".join(path))
+        if cell and not _put(fields, path, value_of(path, cell)):
+            return bad_row(line, "one column is inside of another", ".".join(path))
     return RawRow(line, _as_lists(fields))
 
 

@@ -3,11 +3,13 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TextIO
 
 import typer
 
+from workers.commands.console import FAILED
 from workers.commands.gateway_client import DEFAULT_URL, Key, Url, gateway
 
 _HEAD: Final = (
@@ -19,7 +21,7 @@ _HEAD: Final = (
 def export(
     *,
     form: Annotated[
-        Literal["yaml", "ndjson"], typer.Option("--format", help="How it is written.")
+        Literal["yaml", "ndjson", "csv"], typer.Option("--format", help="How it is written.")
     ] = "yaml",
     out: Annotated[
         Path | None, typer.Option("--out", help="Where it goes; unset, standard output.")
@@ -31,25 +33,42 @@ def export(
 
     Keys of models and headers of tools cannot be exported. Applied to the system they came from,
     agents keep theirs; elsewhere they have to be added, and agents without external_id are known
-    by ids that exist here alone.
+    by ids that exist here alone. CSV holds no tools: those of an agent stay as they are. Exits with
+    1 if there is an agent that CSV cannot hold.
     """
     from workers.commands.stored_agents import all_agents
 
+    left_out: list[str] = []
     with gateway(url, key) as client:
-        stream = sys.stdout if out is None else out.open("w", encoding="utf-8")
+        stream = sys.stdout if out is None else out.open("w", encoding="utf-8", newline="")
         try:
-            count = 0
-            if form == "yaml":
-                stream.write(_HEAD)
-            for agent in all_agents(client):
-                stream.write(_text(_row(agent), form))
-                count += 1
-            if form == "yaml" and not count:
-                stream.write("[]\n")
+            rows = map(_row, all_agents(client))
+            if form == "csv":
+                from workers.commands.csv_export import write_csv
+
+                count, left_out = write_csv(rows, stream)
+            else:
+                count = _write(rows, form, stream)
         finally:
             if out is not None:
                 stream.close()
     typer.echo(f"{count} agents", err=True)
+    for name in left_out:
+        typer.echo(f"edgewise: {name} cannot be written as CSV; export NDJSON or YAML", err=True)
+    if left_out:
+        raise typer.Exit(FAILED)
+
+
+def _write(rows: Iterable[dict[str, Any]], form: str, stream: TextIO) -> int:
+    count = 0
+    if form == "yaml":
+        stream.write(_HEAD)
+    for row in rows:
+        stream.write(_text(row, form))
+        count += 1
+    if form == "yaml" and not count:
+        stream.write("[]\n")
+    return count
 
 
 def _text(row: dict[str, Any], form: str) -> str:

@@ -70,7 +70,7 @@ def test_a_file_is_previewed_applied_exported_and_applied_again(
     before = record(client, "kitchen")
     assert before["llm"] == [{"base_url": "https://8.8.8.8/v1", "model": "m"}]
 
-    for form in ("yaml", "ndjson"):
+    for form in ("yaml", "ndjson", "csv"):
         name = f"out.{form}"
         exported = run(client, tmp_path, "export", "--format", form, "--out", name)
         assert exported.returncode == 0, exported.stderr

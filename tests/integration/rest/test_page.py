@@ -1,5 +1,6 @@
 """The page on configuring agents: what it shows is run here as it stands."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from schemas.error import ErrorBody
 from tests.servers.parts import KEY
-from tests.servers.system import clean_environment
+from tests.servers.system import clean_environment, command
 
 PAGE = (Path(__file__).parents[3] / "docs" / "configure.md").read_text()
 
@@ -19,24 +20,28 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def run(command: list[str], client: httpx.Client) -> str:
-    environment = clean_environment(EDGEWISE_URL=str(client.base_url), EDGEWISE_API_KEY=KEY)
+def run(words: list[str], client: httpx.Client, folder: Path) -> str:
+    path = f"{Path(command('edgewise')).parent}:{os.environ['PATH']}"
+    environment = clean_environment(
+        EDGEWISE_URL=str(client.base_url), EDGEWISE_API_KEY=KEY, PATH=path
+    )
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        words, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_the_shell_commands_work_one_after_another(client: httpx.Client) -> None:
-    shown = run(["bash", "-euc", "\n".join(blocks("sh"))], client)
+def test_the_shell_commands_work_one_after_another(client: httpx.Client, tmp_path: Path) -> None:
+    shown = run(["bash", "-euc", "\n".join(blocks("sh"))], client, tmp_path)
     assert '"name":"Front desk"' in shown
     assert '"voice_id":"ivy"' in shown
+    assert "created 0, updated 0, unchanged" in shown
 
 
 @pytest.mark.parametrize("program", blocks("python"))
-def test_the_python_programs_work(client: httpx.Client, program: str) -> None:
-    run([sys.executable, "-c", program], client)
+def test_the_python_programs_work(client: httpx.Client, program: str, tmp_path: Path) -> None:
+    run([sys.executable, "-c", program], client, tmp_path)
 
 
 def test_the_error_that_is_shown_is_the_one_that_is_answered(client: httpx.Client) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.batch import MAX_ROW_BYTES
+from workers.batch_files.csv_cells import text_of
 from workers.batch_files.csv_table import CsvReader
 from workers.batch_files.json_list import JsonListReader
 from workers.batch_files.ndjson import NdjsonReader
@@ -86,7 +87,8 @@ def test_what_a_csv_writer_writes_is_read_again(rows: list[list[str]], pieces: l
     writer.writerows(rows)
     found = read(CsvReader, out.getvalue().encode(), pieces)
     expected = [
-        ({"name": name} if name else {}) | ({"voice": {"voice_id": voice}} if voice else {})
+        ({"name": text_of(name)} if name else {})
+        | ({"voice": {"voice_id": text_of(voice)}} if voice else {})
         for name, voice in rows
     ]
     assert fields(found) == expected
