@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -29,13 +29,14 @@ from tests.fakes.turns import (
     FakeUtterance,
 )
 from workers.errors import ModelError
-from workers.turns.ports import Pace, Ports, Turn
+from workers.turns.ports import Chat, Pace, Ports, Turn
 from workers.turns.prompt import PromptRule
 from workers.turns.run_turn import run_turn
 from workers.turns.timeline import Timeline
 from workers.turns.tool_rounds import NoTools, Toolbox
 
 SPEECH = UserAudio(packets=tuple(OpusEncoder().encode(np.zeros(3_200, np.int16))))
+Kind = TypeVar("Kind", bound=TurnReply)
 UNREACHED = ModelError("disconnected", "scripted", retryable=True)
 
 
@@ -57,6 +58,8 @@ class Stage:
     is_asked_for: bool = False
     prompt_rule: PromptRule = field(default_factory=PromptRule)
     tools: Toolbox = field(default_factory=NoTools)
+    real_chat: Chat | None = None
+    """Asked in place of the fake."""
 
     async def run(self) -> str:
         kind: Literal["utterance", "greeting", "reply"]
@@ -73,7 +76,8 @@ class Stage:
             spoken=self.spoken,
             lines=self.lines,
         )
-        ports = Ports(self.stt, self.chat, self.tts, self.conversation, self.reply, self.tools)
+        chat = self.real_chat or self.chat
+        ports = Ports(self.stt, chat, self.tts, self.conversation, self.reply, self.tools)
         timeline = Timeline(time.monotonic, 1.0, "fake")
         async with asyncio.timeout(10):
             return await run_turn(turn, self.utterance, ports, timeline, self.pace)
@@ -91,17 +95,16 @@ class Stage:
         for entry in entries:
             self.utterance.write(entry)
 
-    def of(self, *kinds: type[TurnReply]) -> list[TurnReply]:
+    def of(self, *kinds: type[Kind]) -> list[Kind]:
         return [entry for entry in self.reply.entries if isinstance(entry, kinds)]
 
     @property
     def texts(self) -> list[str]:
-        return [e.text for e in self.of(ReplyText) if isinstance(e, ReplyText)]
+        return [e.text for e in self.of(ReplyText)]
 
     @property
     def done(self) -> Done:
         (done,) = self.of(Done)
-        assert isinstance(done, Done)
         return done
 
 

@@ -9,6 +9,7 @@ from schemas.turn import (
     ReplyAudio,
     ReplyText,
     Spoken,
+    TurnInput,
     UserAudio,
     input_stream,
 )
@@ -18,6 +19,7 @@ from workers.storage.turn_streams import EXPIRE_S, TurnStreams
 
 async def test_the_utterance_comes_out_as_it_went_in(redis: Redis) -> None:
     streams, turn_id = TurnStreams(redis), new_id("turn")
+    sent: list[TurnInput]
     sent = [UserAudio(packets=(b"\x00one", b"", b"two")), Pause(), End(silence_ms=600)]
     await streams.write_input(turn_id, *sent)
 
@@ -71,5 +73,7 @@ async def test_the_history_keeps_the_last_turns_in_order(redis: Redis) -> None:
         await history.append(
             session_id, Exchange(turn_id=str(number), user="u", agent="a", interrupted=False)
         )
-    turns = [exchange.turn_id for exchange in await history.read(session_id)]
+    entries = await history.read(session_id)
+    turns = [entry.turn_id for entry in entries if isinstance(entry, Exchange)]
+    assert len(turns) == len(entries)
     assert turns == [str(number) for number in range(5, MAX_ENTRIES + 5)]

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from schemas.agent import AgentFields, ChangedFields, LlmView, Voice
 from schemas.config_event import AgentChange, AgentDelete, AgentUpsert
@@ -20,7 +21,7 @@ from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
 from workers.secrets.places import place_of_key
 from workers.settings import Settings
-from workers.storage.agent_rows import StoredAgent, find_agent
+from workers.storage.agent_rows import StoredAgent, add_agents, find_agent
 from workers.storage.batches import find_by_key
 from workers.storage.database import reading
 from workers.storage.event_reports import list_events
@@ -166,12 +167,10 @@ def test_a_poisonous_row_does_not_take_its_group_down_and_dies_of_the_third_atte
 ) -> None:
     from workers.agent_config import states
 
-    real = states.add_agents
-
-    def poisoned(connection: object, agents: Sequence[StoredAgent]) -> None:
+    def poisoned(connection: Connection, agents: Sequence[StoredAgent]) -> None:
         if any(each.agent.name == "poison" for each in agents):
             raise RuntimeError("planted")
-        real(connection, agents)  # type: ignore[arg-type]
+        add_agents(connection, agents)
 
     monkeypatch.setattr(states, "add_agents", poisoned)
     batch_id = post(engine, [row(n, "poison" if n == 4 else "a") for n in range(10)])
@@ -179,7 +178,7 @@ def test_a_poisonous_row_does_not_take_its_group_down_and_dies_of_the_third_atte
     assert len(group.alone) == 10
     for attempt in range(4):
         for event_id in group.alone:
-            list(apply_in_order(engine, event_id, lambda at=attempt: after(2 * at)))
+            list(apply_in_order(engine, event_id, partial(after, 2 * attempt)))
     assert counts(engine, batch_id) == {"created": 9, "failed": 1}
     (error,) = errors(engine, batch_id)
     assert (error.line, error.code) == (4, "internal_error")

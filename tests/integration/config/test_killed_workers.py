@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -182,7 +183,7 @@ def _start(stack: ExitStack, settings: Settings, count: int) -> list[Part]:
     """Start workers at once and wait until each takes events."""
     parts = [stack.enter_context(running_part(settings, "worker", "config")) for _ in range(count)]
     for part in parts:
-        wait_for("ready", lambda part=part: part.logged("worker is ready"), within=40)
+        wait_for("ready", partial(part.logged, "worker is ready"), within=40)
     return parts
 
 

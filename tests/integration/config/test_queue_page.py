@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import kombu
 import pytest
 import redis
+from kombu.connection import Connection
 from sqlalchemy import Engine, text
 
 from schemas.ids import agent_id_of, new_id
@@ -67,12 +67,14 @@ class Queue:
         )
         assert done.returncode == 0, done.stderr
 
-    def put(self, body: object, *, raw: str | None = None, **headers: object) -> None:
-        """Put a message with this body (or this text as it is) and these headers on the queue."""
+    def put(
+        self, body: object, changed: dict[str, object] | None = None, *, raw: str | None = None
+    ) -> None:
+        """Put a message with this body (or this text as it is) and changed headers on the queue."""
         content = json.dumps(body) if raw is None else raw
-        headers = {"task": "config.change", "id": new_id("event"), **headers}
+        headers = {"task": "config.change", "id": new_id("event"), **(changed or {})}
         if not self.is_redis:
-            with kombu.Connection(self.url) as connection:
+            with Connection(self.url) as connection:  # type: ignore[no-untyped-call]  # kombu's
                 connection.Producer().publish(
                     content.encode(),
                     routing_key="config",
@@ -111,8 +113,8 @@ class Queue:
             "external_id": "x",
             "kind": "agent.upsert",
             "agent": MADE,
+            **fields,
         }
-        message |= fields
         self.put([[], {"message": {k: v for k, v in message.items() if v is not None}}, {}])
 
     def agent(self, external_id: str) -> StoredAgent | None:
@@ -262,7 +264,7 @@ def test_what_is_no_message_is_dropped_not_quoted_and_holds_up_nothing(queue: Qu
     for body in BODIES:
         queue.put(None, raw=body)
     for headers in HEADERS:
-        queue.put([[], {"message": SECRET}, {}], **headers)
+        queue.put([[], {"message": SECRET}, {}], headers)
     for fields in FIELDS:
         queue.change(**fields)
     if queue.is_redis:

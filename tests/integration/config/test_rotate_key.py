@@ -9,7 +9,8 @@ from schemas.config_event import AgentRotate
 from schemas.ids import new_id
 from tests.integration.config.keys import NOW, URL, accept, new_vault, sealed, upsert
 from tests.integration.config.test_llm_entries import key_of
-from workers.agent_config.apply import Outcome, apply_event
+from workers.agent_config.apply import apply_event
+from workers.agent_config.settling import Outcome
 from workers.agent_config.vault import Vault
 from workers.secrets.binding import Binding
 from workers.secrets.key_files import keys_folder
@@ -18,7 +19,7 @@ from workers.secrets.sealing import read_public_key, seal
 from workers.settings import Settings
 from workers.storage.database import reading
 from workers.storage.llm_rows import entries_of
-from workers.turns.models import EntryReader
+from workers.turns.entry_reader import EntryReader
 
 OTHER = "https://other.example.com/v1"
 

@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 from schemas.config_event import AgentChange, AgentUpsert
 from schemas.tool import HttpToolView, ToolHeaderView, ToolView
 from tests.integration.config.keys import NOW, accept, change, new_vault, sealed, upsert
-from workers.agent_config.apply import Outcome, apply_event
+from workers.agent_config.apply import apply_event
+from workers.agent_config.settling import Outcome
 from workers.agent_config.vault import Vault
 from workers.secrets.envelope import decrypt
 from workers.secrets.key_files import keys_folder

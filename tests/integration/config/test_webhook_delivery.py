@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
-from click.testing import Result
 from sqlalchemy import Engine
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from schemas.ids import new_id
 from schemas.webhook import MESSAGE_TYPES
@@ -107,7 +106,8 @@ async def test_what_becomes_of_an_event_is_told_in_a_signed_message(
     rejected = accept(engine, change(new_id("agent"), name="b"))
     assert apply_event(engine, rejected, NOW) is not None
     assert await attempt(deliverer, datetime.now(UTC)) == 2
-    told = {each["data"]["event_id"]: each for each in map(verify(endpoint), receiver.received)}
+    messages = [received.verified(endpoint.secret) for received in receiver.received]
+    told = {each["data"]["event_id"]: each for each in messages}
     assert told[applied]["type"] == "config_event.applied"
     assert told[applied]["data"] == {
         "event_id": applied,
@@ -120,10 +120,6 @@ async def test_what_becomes_of_an_event_is_told_in_a_signed_message(
     assert [each.status for each in deliveries(engine)] == ["delivered"] * 2
     assert endpoint.stored.delivered_at is not None
     assert receiver.received[0].headers["content-type"] == "application/json"
-
-
-def verify(endpoint: Endpoint):  # noqa: ANN201  # a function of one's own
-    return lambda received: received.verified(endpoint.secret)
 
 
 async def test_a_dead_event_is_told_without_its_reason_and_a_withdrawn_one_not(

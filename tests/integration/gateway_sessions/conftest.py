@@ -20,7 +20,7 @@ from workers.gateway.rest_errors import add_error_handlers, crash_response
 from workers.gateway.session.registry import SessionRegistry
 from workers.gateway.session.sessions import router
 from workers.settings import Settings
-from workers.storage.history import History
+from workers.storage.history import Exchange, History
 from workers.storage.turn_streams import TurnStreams
 from workers.web.key_ring import KeyRing
 from workers.web.request_log import RequestLog
@@ -78,6 +78,13 @@ class Gateway:
     history: History
     keys: KeysInADict
     records: RecordsInALists
+
+    async def exchanges(self, session_path: str) -> list[Exchange]:
+        """Return the turns that a session's history holds, and nothing else."""
+        entries = await self.history.read(session_path.rpartition("/")[2])
+        exchanges = [entry for entry in entries if isinstance(entry, Exchange)]
+        assert len(exchanges) == len(entries), entries
+        return exchanges
 
 
 StartGateway = Callable[..., AbstractAsyncContextManager[Gateway]]

@@ -6,10 +6,11 @@ import time
 from redis.asyncio import Redis
 
 from schemas.session_events import AgentTranscript, GateClosed, GateOpened, ReplyCancel, ReplyDone
-from schemas.turn import Cancel, TurnTask, input_from_fields, input_stream
+from schemas.turn import Cancel, TurnInput, TurnTask
 from tests.fakes.scripted_turn_worker import Script, ScriptedTurnWorker, place_of
 from tests.integration.gateway_sessions.client import Client
 from tests.integration.gateway_sessions.conftest import Gateway
+from workers.storage.turn_streams import TurnStreams
 
 SPEECH = [b"\x78" + bytes([number]) * 40 for number in range(12)]
 LONG = Script(sentences=("One two three four five six seven eight nine ten.",), packets=200)
@@ -40,7 +41,7 @@ async def test_speech_over_a_reply_silences_it_and_is_answered(
         old = [time_ for time_, packet in client.packets if place_of(packet)[1] < 200]
         assert len([one for one in old if one > spoke + 0.3]) == 20
         assert client.types.index("reply.done") < _second(client.types, "input.speech.started")
-        history = await gateway.history.read(client.session_path.rpartition("/")[2])
+        history = await gateway.exchanges(client.session_path)
         assert [(one.agent, one.interrupted) for one in history] == [
             (cut.text, True),
             ("It is noon. Anything else?", False),
@@ -58,9 +59,13 @@ def _second(types: list[str], one: str) -> int:
     return types.index(one, types.index(one) + 1)
 
 
-async def _last_input(redis: Redis, turn_id: str) -> object:
-    ((_, fields),) = await redis.xrevrange(input_stream(turn_id), count=1)
-    return input_from_fields(fields)
+async def _last_input(redis: Redis, turn_id: str) -> TurnInput | None:
+    last = None
+    async for entry in TurnStreams(redis).read_input(turn_id, wait_ms=20):
+        if entry is None:
+            break
+        last = entry
+    return last
 
 
 async def test_where_replies_may_not_be_interrupted_speech_is_answered_after_them(
@@ -140,7 +145,7 @@ async def test_speech_before_the_reply_has_begun_supersedes_the_turn_without_a_r
         await client.say(SPEECH)
         await client.heard("reply.done")
         assert client.types.count("reply.started") == 1
-        history = await gateway.history.read(client.session_path.rpartition("/")[2])
+        history = await gateway.exchanges(client.session_path)
         assert [(one.user, one.agent) for one in history] == [
             ("what time is it", ""),
             ("what time is it", "It is noon. Anything else?"),
@@ -175,7 +180,7 @@ async def test_the_greeting_is_spoken_first_and_stands_in_the_history(
         await client.heard("reply.metrics")
         assert worker.tasks[0].kind == "greeting"
         assert len(client.packets) == 10
-        history = await gateway.history.read(client.session_path.rpartition("/")[2])
+        history = await gateway.exchanges(client.session_path)
         assert [(one.user, one.agent) for one in history] == [("", "Hello there.")]
 
 

@@ -52,7 +52,7 @@ async def test_a_turn_goes_from_the_gate_to_the_last_packet_in_the_order_of_the_
             SPEECH
         )
         assert [type(entry) for entry in inputs if not isinstance(entry, UserAudio)] == [Pause, End]
-        history = await gateway.history.read(client.session_path.rpartition("/")[2])
+        history = await gateway.exchanges(client.session_path)
         assert [(one.user, one.agent, one.interrupted) for one in history] == [
             ("what time is it", "It is noon. Anything else?", False)
         ]

@@ -33,7 +33,7 @@ def by_turn(worker: ScriptedTurnWorker, *scripts: Script) -> Script:
 
 async def conversation(gateway: Gateway, client: Client) -> list[tuple[str, str]]:
     entries = await gateway.history.read(client.session_path.rpartition("/")[2])
-    told = []
+    told: list[tuple[str, str]] = []
     for entry in entries:
         if isinstance(entry, Added):
             told.append((entry.role, entry.content))

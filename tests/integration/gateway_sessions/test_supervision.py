@@ -69,7 +69,7 @@ async def test_the_second_attempt_finishes_what_the_first_began(
         assert client.of(ReplyMetrics)[0].attempts == 2
         assert [event.text for event in client.of(UserTranscript)] == ["what time is it"]
         assert Counter(client.types)["reply.started"] == 1
-        history = await gateway.history.read(client.session_path.rpartition("/")[2])
+        history = await gateway.exchanges(client.session_path)
         assert [one.agent for one in history] == ["It is noon. Anything else?"]
 
 

@@ -7,8 +7,10 @@ import inspect
 import struct
 
 import pytest
-from aiortc import RTCRtpReceiver, RTCRtpSender
+from aiortc import RTCRtpReceiver, RTCRtpSender, RTCStatsReport
+from aiortc.rtcrtpreceiver import RemoteStreamTrack
 from aiortc.rtp import RtcpRrPacket, RtcpSrPacket, RtpPacket
+from aiortc.stats import RTCInboundRtpStreamStats
 
 from edge.media.rtp import packets_received
 from tests.integration.media.pairs import Pair, connected_pair, play, until
@@ -16,8 +18,8 @@ from tests.integration.media.pairs import Pair, connected_pair, play, until
 PACKETS = [b"\x48" + bytes([number]) * 40 for number in range(20)]
 
 
-def inbound_packets(stats: dict) -> int:
-    (inbound,) = [entry for entry in stats.values() if entry.type == "inbound-rtp"]
+def inbound_packets(stats: RTCStatsReport) -> int:
+    (inbound,) = [one for one in stats.values() if isinstance(one, RTCInboundRtpStreamStats)]
     return inbound.packetsReceived
 
 
@@ -46,7 +48,7 @@ async def test_the_transport_looks_up_the_receivers_method_on_the_instance() -> 
             seen.append(packet.payload)
             await real(packet, arrival_time_ms=arrival_time_ms)
 
-        receiver._handle_rtp_packet = spy
+        receiver._handle_rtp_packet = spy  # type: ignore[method-assign]  # the seam
         await play(pair.device, PACKETS)
         await until(lambda: seen == PACKETS)
 
@@ -55,8 +57,8 @@ async def test_a_receiver_has_the_jitter_buffer_and_the_codecs_that_the_tap_uses
     async with connected_pair(tap=False) as pair:
         receiver = pair.gateway.receiver
 
-        assert hasattr(receiver._RTCRtpReceiver__jitter_buffer, "add")
-        codecs = receiver._RTCRtpReceiver__codecs
+        assert hasattr(receiver._RTCRtpReceiver__jitter_buffer, "add")  # type: ignore[attr-defined]  # the seam
+        codecs = receiver._RTCRtpReceiver__codecs  # type: ignore[attr-defined]  # the seam
         assert [codec.mimeType for codec in codecs.values()] == ["audio/opus"]
 
 
@@ -67,20 +69,22 @@ async def test_a_tapped_receiver_still_counts_and_decodes_nothing() -> None:
         receiver = pair.gateway.receiver
 
         assert inbound_packets(await receiver.getStats()) == len(PACKETS)
-        assert receiver._RTCRtpReceiver__decoder_queue.empty()
+        assert receiver._RTCRtpReceiver__decoder_queue.empty()  # type: ignore[attr-defined]  # private
+        assert isinstance(receiver.track, RemoteStreamTrack)
         assert receiver.track._queue.empty()
 
 
 @pytest.mark.parametrize("end", ["sender", "receiver"])
 async def test_rtcp_rounds_look_up_their_send_method_on_the_instance(end: str) -> None:
     async with connected_pair(tap=False) as pair:
+        ends: dict[str, RTCRtpSender | RTCRtpReceiver]
         ends = {"sender": pair.device.pc.getSenders()[0], "receiver": pair.gateway.receiver}
         reports: list[object] = []
 
         async def spy(packets: object) -> None:
             reports.append(packets)
 
-        ends[end]._send_rtcp = spy
+        ends[end]._send_rtcp = spy  # type: ignore[method-assign]  # the seam
         await play(pair.device, PACKETS)
         await until(lambda: len(reports) >= 2, seconds=5)
 
@@ -99,7 +103,9 @@ def assert_report_of(end: str, report: object) -> None:
 
 
 @pytest.mark.parametrize("kind", [RTCRtpSender, RTCRtpReceiver])
-def test_both_ends_have_the_method_that_is_made_quiet(kind: type) -> None:
+def test_both_ends_have_the_method_that_is_made_quiet(
+    kind: type[RTCRtpSender | RTCRtpReceiver],
+) -> None:
     assert inspect.iscoroutinefunction(kind._send_rtcp)
 
 
@@ -123,7 +129,9 @@ async def test_the_transport_counts_what_it_sends_and_receives() -> None:
 
         assert stats.packetsSent > 0
         assert stats.packetsReceived > 0
-        assert transport is pair.device.pc.sctp.transport, "audio and data are bundled"
+        sctp = pair.device.pc.sctp
+        assert sctp is not None
+        assert transport is sctp.transport, "audio and data are bundled"
 
 
 async def test_a_closed_transport_refuses_with_a_connection_error() -> None:

@@ -159,7 +159,7 @@ async def test_an_error_of_the_listener_does_not_end_the_call(
 async def test_stragglers_of_a_source_that_was_replaced_are_not_played() -> None:
     async with connected_pair() as pair:
         receiver = pair.gateway.receiver
-        payload_type = next(iter(receiver._RTCRtpReceiver__codecs))
+        payload_type = next(iter(receiver._RTCRtpReceiver__codecs))  # type: ignore[attr-defined]  # the seam
         for source, payload in ((1, b"old"), (2, b"new"), (1, b"straggler"), (2, b"newer")):
             packet = RtpPacket(payload_type=payload_type, ssrc=source, payload=payload)
             await receiver._handle_rtp_packet(packet, arrival_time_ms=0)

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from aioice.ice import StunProtocol
 from aiortc.rtp import is_rtcp
 
 from edge.media.rtp import packets_received, send_keepalive
@@ -22,18 +23,18 @@ class Wire:
         for protocol in ice._protocols:
             self._watch(protocol)
 
-    def _watch(self, protocol: object) -> None:
+    def _watch(self, protocol: StunProtocol) -> None:
         real = protocol.transport
 
         class Counting:
             def __getattr__(_, name: str) -> object:  # noqa: N805  # stands in for `real`
                 return getattr(real, name)
 
-            def sendto(_, data: bytes, address: object = None) -> None:  # noqa: N805  # the same
+            def sendto(_, data: bytes, address: tuple[object, ...] | None = None) -> None:  # noqa: N805  # the same
                 self.datagrams.append(bytes(data))
                 real.sendto(data, address)
 
-        protocol.transport = Counting()
+        protocol.transport = Counting()  # type: ignore[assignment]  # all that aioice uses of one
 
     @property
     def bits(self) -> int:

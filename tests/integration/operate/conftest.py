@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import psutil
 import pytest
@@ -31,12 +32,21 @@ def is_gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
+class StartLine(TypedDict):
+    """What `edgewise up --json` says when it is ready."""
+
+    pid: int
+    home: str
+    url: str
+    api_key: str
+
+
 @dataclass
 class RunningUp:
     """An `edgewise up --json` of the test's own."""
 
     process: subprocess.Popen[str]
-    line: dict[str, str]
+    line: StartLine
     home: Path
     errors: Path
 
@@ -46,7 +56,8 @@ class RunningUp:
 
     @property
     def parts(self) -> dict[str, int]:
-        return json.loads((self.home / "run" / "parts.json").read_text())
+        parts: dict[str, int] = json.loads((self.home / "run" / "parts.json").read_text())
+        return parts
 
     def everything(self) -> list[psutil.Process]:
         """Every process of the system, engines included."""

@@ -36,12 +36,13 @@ def supervisor(folder: Path, told: list[str]) -> Supervisor:
 
 
 def process_ids(folder: Path) -> dict[str, int]:
-    return json.loads((folder / "parts.json").read_text())
+    parts: dict[str, int] = json.loads((folder / "parts.json").read_text())
+    return parts
 
 
 def gone(process: int) -> bool:
     try:
-        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(process).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -70,12 +71,16 @@ def test_a_killed_turn_worker_is_back_soon_and_its_engines_are_gone(start_up: St
     assert took < 15, f"the turn worker was back after {took:.1f} s"
 
 
+def is_replaced(system: RunningUp, name: str, before: int) -> bool:
+    return system.parts[name] != before
+
+
 def test_each_part_that_is_killed_comes_back_under_the_same_address(start_up: StartUp) -> None:
     system = start_up()
     for name in ("gateway", "llm-gateway", "redis", "config"):
         before = system.parts[name]
         os.kill(before, signal.SIGKILL)
-        wait_until(lambda name=name, before=before: system.parts[name] != before)
+        wait_until(partial(is_replaced, system, name, before))
     wait_until(lambda: is_ready(system), within_s=30)
     assert "ended with SIGKILL" in system.errors.read_text()
 

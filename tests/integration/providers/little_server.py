@@ -47,8 +47,9 @@ class LittleServer:
     ) -> ssl.SSLContext | None:
         if certificate is None:
             return None
-        context = certificate
-        if not isinstance(context, ssl.SSLContext):
+        if isinstance(certificate, ssl.SSLContext):
+            context = certificate
+        else:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             certificate.configure_cert(context)
         context.sni_callback = lambda _socket, name, _context: self.names.append(name)

@@ -56,8 +56,9 @@ def client(gateway: tuple[Part, httpx.Client]) -> httpx.Client:
 @pytest.fixture(scope="module")
 def keys(system_settings: Settings) -> Keys:
     make_account(system_settings, "acme")
-    own = [make_key(system_settings, scope) for scope in ("admin", "configure", "talk", "llm")]
-    return Keys(*own, make_key(system_settings, "admin", account="acme"))
+    scopes = ("admin", "configure", "talk", "llm")
+    own = {scope: make_key(system_settings, scope) for scope in scopes}
+    return Keys(**own, other=make_key(system_settings, "admin", account="acme"))
 
 
 @pytest.fixture

@@ -87,6 +87,6 @@ def test_each_is_a_4xx_on_each_route_and_nothing_is_kept_of_it(
 
 
 def test_a_large_number_spelt_as_a_fraction_is_that_number(client: httpx.Client) -> None:
-    asked = {"content": b'{"expires_in_seconds": 6e1}'}
-    answer = client.post("/v1/tokens", headers={"Content-Type": "application/json"}, **asked)
+    asked, headers = b'{"expires_in_seconds": 6e1}', {"Content-Type": "application/json"}
+    answer = client.post("/v1/tokens", headers=headers, content=asked)
     assert answer.status_code == 201, answer.text

@@ -1,6 +1,7 @@
 """A gateway and a config worker whose operator allows one fallback."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -42,11 +43,11 @@ def test_a_webhook_gives_a_fallback_a_new_key_and_guesses_none(client: httpx.Cli
     sender, name = new_sender(client, "rotating"), new_id("msg")
     path = f"/v1/agents/{agent_id_of('default', name)}"
 
-    def record() -> dict[str, object] | None:
+    def record() -> dict[str, Any] | None:
         answer = client.get(path)
         return answer.json() if answer.status_code == 200 else None
 
-    def rotate(**which: str) -> None:
+    def rotate(**which: Any) -> None:
         body = event_body("agent.llm.rotate", external_id=name, api_key="sk-new", **which)
         assert sender.send(body).status_code == 202
 
@@ -56,10 +57,12 @@ def test_a_webhook_gives_a_fallback_a_new_key_and_guesses_none(client: httpx.Cli
     rotate(base_url=ENTRY["base_url"])
     rotate(base_url=ENTRY["base_url"], model="third")
     rotate(base_url=ENTRY["base_url"], model="second")
-    changed = wait_for(
-        "the one that names an entry is applied",
-        lambda: (now := record()) and now["updated_at"] != made["updated_at"] and now,
-    )
+
+    def renewed() -> dict[str, Any] | None:
+        now = record()
+        return now if now is not None and now["updated_at"] != made["updated_at"] else None
+
+    changed = wait_for("the one that names an entry is applied", renewed)
     assert changed["llm"] == made["llm"]
 
 

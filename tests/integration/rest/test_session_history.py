@@ -68,7 +68,7 @@ def code_of(answer: httpx.Response) -> tuple[int, str]:
 def test_sessions_are_listed_newest_first_page_by_page(mine: httpx.Client, engine: Engine) -> None:
     made = [add(engine, second) for second in (0, 1, 1, 2, 3)]
     seen: list[str] = []
-    query: dict[str, object] = {"limit": 2}
+    query: dict[str, str | int] = {"limit": 2}
     while True:
         page = mine.get("/v1/sessions", params=query).raise_for_status().json()
         seen += [session["id"] for session in page["sessions"]]

@@ -17,6 +17,7 @@ from workers.settings import Settings
 from workers.storage import session_recorder
 from workers.storage.database import open_engine, reading, writing
 from workers.storage.history import Added, History
+from workers.storage.session_documents import Entry
 from workers.storage.session_history import SessionHistory
 from workers.storage.session_recorder import Rhythm, SessionRecorder
 from workers.storage.session_rows import (
@@ -65,7 +66,7 @@ def state_of(engine: Engine, session_id: str) -> tuple[str, str | None]:
 
 async def test_a_session_is_read_back_as_it_went(engine: Engine, redis: Redis) -> None:
     session_id = new_id("session")
-    entries = [turn(0), message(1, "\x00 ünï 語 🎈 '\"\\"), turn(2), turn(2)]
+    entries: list[Entry] = [turn(0), message(1, "\x00 ünï 語 🎈 '\"\\"), turn(2), turn(2)]
     entries[2:] = sorted(entries[2:], key=lambda entry: entry.id)
     with SessionRecorder.open(engine, 30) as recorder:
         history = SessionHistory(engine, redis, recorder)

@@ -29,7 +29,7 @@ async def failed_turn(chain: Chain, stage: Stage) -> TurnError:
 async def clean_turn(chain: Chain, stage: Stage) -> str:
     """Run the turn; return how it ended: in time, with no task, connection or memory kept."""
     memory = psutil.Process().memory_info().rss
-    stage.chat = chain.chat()
+    stage.real_chat = chain.chat()
     stage.say(SPEECH, END)
     async with watched() as stalls:
         started = time.monotonic()

@@ -134,7 +134,7 @@ async def test_no_done_after_the_finish_is_no_fault(chain: Chain) -> None:
 
 async def test_a_late_answer_is_covered_by_one_filler(chain: Chain) -> None:
     chain.servers[0].script = "say;ttft=0.3"
-    stage = Stage(chat=chain.chat(), pace=Pace(filler_s=0.1))
+    stage = Stage(real_chat=chain.chat(), pace=Pace(filler_s=0.1))
     stage.say(SPEECH, END)
     assert await stage.run() == "completed"
     assert stage.texts[:2] == ["One moment, please.", "This is sentence number 0."]
@@ -148,7 +148,7 @@ async def test_an_interruption_closes_the_connection_within_100_ms(
 ) -> None:
     server = chain.servers[0]
     server.script, server.token_s = script, 0.01
-    stage = Stage(chat=chain.chat())
+    stage = Stage(real_chat=chain.chat())
     async with stage.running():
         stage.say(SPEECH, END)
         request = await server.wait_for_request()
@@ -174,7 +174,7 @@ async def relay(chain: Chain) -> AsyncIterator[Relay]:
 
 
 async def cut_in_mid_reply(chain: Chain, relay: Relay, cut_s: float) -> Stage:
-    stage = Stage(chat=chain.chat())
+    stage = Stage(real_chat=chain.chat())
     async with stage.running():
         stage.say(SPEECH, END)
         await stage.reply.wait_for(ReplyText)

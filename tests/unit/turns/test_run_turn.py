@@ -54,7 +54,7 @@ async def test_the_audio_of_each_sentence_is_whole_numbered_and_decodes() -> Non
 
     decoder = OpusDecoder()
     for number, text in enumerate(stage.texts):
-        entries = [e for e in stage.of(ReplyAudio) if e.sentence == number]  # type: ignore[union-attr]
+        entries = [e for e in stage.of(ReplyAudio) if e.sentence == number]
         position = 0
         for entry in entries:
             assert isinstance(entry, ReplyAudio)
@@ -63,7 +63,7 @@ async def test_the_audio_of_each_sentence_is_whole_numbered_and_decodes() -> Non
             position += len(entry.packets)
             for packet in entry.packets:
                 assert decoder.decode(packet).size
-        assert [e.last for e in entries] == [False] * (len(entries) - 1) + [True]  # type: ignore[union-attr]
+        assert [e.last for e in entries] == [False] * (len(entries) - 1) + [True]
         assert position == len(text)
 
 
@@ -74,7 +74,7 @@ async def test_nothing_is_heard_before_the_endpoint() -> None:
         await stage.chat.asked.wait()
         await until(lambda: len(stage.tts.said) == 2)
         assert not stage.of(ReplyText, ReplyAudio, Done)
-        assert not [e for e in stage.of(Transcript) if e.final]  # type: ignore[union-attr]
+        assert not [e for e in stage.of(Transcript) if e.final]
         stage.say(END)
     assert stage.done.status == "completed"
 
@@ -213,12 +213,12 @@ async def test_a_second_attempt_goes_on_where_the_first_was_cut() -> None:
     stage.say(SPEECH, Pause(), END)
     await stage.run()
     assert stage.texts == ["How are you?", "Tell me."]
-    audio = [e for e in stage.of(ReplyAudio) if isinstance(e, ReplyAudio) and e.sentence == 1]
+    audio = [e for e in stage.of(ReplyAudio) if e.sentence == 1]
     first_new = next(e for e in audio if e.packets)
     assert first_new.first == 5
     assert sum(len(e.packets) for e in audio) == len("How are you?") - 5
     assert {e.attempt for e in stage.reply.entries} == {2}
-    assert [e.sentence for e in stage.of(ReplyText)] == [1, 2]  # type: ignore[union-attr]
+    assert [e.sentence for e in stage.of(ReplyText)] == [1, 2]
 
 
 async def test_a_worker_on_a_turn_shows_that_it_is_alive_and_what_it_understands() -> None:
