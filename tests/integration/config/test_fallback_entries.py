@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from schemas.agent import Agent, Deadlines, LlmView
 from schemas.chat import Answered, ChatEvent, ChatRequest, Message
+from schemas.config_event import Change
 from tests.integration.config.keys import accept, change, new_vault, sealed, upsert
 from tests.servers.model_server import ModelServer
 from workers.agent_config.apply import apply_event
@@ -40,7 +41,7 @@ class Owner:
     redis: Redis
     vault: Vault
     servers: list[ModelServer]
-    agent: Agent
+    agent: Agent = field(init=False)
     breaker_rule: BreakerRule = field(default_factory=lambda: BreakerRule(failures=1))
 
     async def ask(self, **more: object) -> list[ChatEvent]:
@@ -58,9 +59,9 @@ class Owner:
             async with models.of(self.agent).stream(REQUEST) as events:
                 return [event async for event in events]
 
-    def put(self, change: object, key: str) -> None:
-        seals = sealed(keys_folder(self.settings.home_path), change, key)  # type: ignore[arg-type]
-        event_id = accept(self.engine, change, seals)  # type: ignore[arg-type]
+    def put(self, change: Change, key: str) -> None:
+        seals = sealed(keys_folder(self.settings.home_path), change, key)
+        event_id = accept(self.engine, change, seals)
         outcome = apply_event(self.engine, event_id, datetime.now(UTC), self.vault)
         assert outcome is not None
         assert outcome.stored is not None, outcome
@@ -76,7 +77,7 @@ async def owner(engine: Engine, stored: Settings, redis: Redis) -> AsyncIterator
         servers = [await stack.enter_async_context(ModelServer()) for _ in range(3)]
         llm = tuple(LlmView(base_url=s.base_url, model=f"own-{n}") for n, s in enumerate(servers))
         event = upsert().model_copy(update={"llm": llm[:2]})
-        owner = Owner(engine, stored, redis, new_vault(stored), servers, None)  # type: ignore[arg-type]
+        owner = Owner(engine, stored, redis, new_vault(stored), servers)
         owner.put(event, "sk-one")
         yield owner
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from schemas.agent import LlmView
-from schemas.config_event import AgentDelete
+from schemas.config_event import AgentDelete, Change
 from tests.integration.config.keys import (
     NOW,
     URL,
@@ -46,9 +46,9 @@ def entries(engine: Engine, stored: Settings) -> EntryReader:
     return EntryReader.of(engine, stored)
 
 
-def put(engine: Engine, settings: Settings, vault: Vault, event: object, key: str = KEY) -> Outcome:
-    seals = sealed(keys_folder(settings.home_path), event, key)  # type: ignore[arg-type]
-    outcome = apply_event(engine, accept(engine, event, seals), NOW, vault)  # type: ignore[arg-type]
+def put(engine: Engine, settings: Settings, vault: Vault, event: Change, key: str = KEY) -> Outcome:
+    seals = sealed(keys_folder(settings.home_path), event, key)
+    outcome = apply_event(engine, accept(engine, event, seals), NOW, vault)
     assert outcome is not None
     return outcome
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from schemas.agent import LlmView
+from schemas.config_event import Change
 from schemas.llm_health import EntryHealth
 from tests.integration.config.keys import NOW, accept, change, new_vault, sealed, upsert
 from tests.servers.parts import configure
@@ -47,9 +48,9 @@ def prober(engine: Engine, allowed: Settings, vault: Vault) -> Prober:
     return Prober(ProbeWork(engine, vault.keys.find, allowed))
 
 
-def store(engine: Engine, settings: Settings, vault: Vault, event: object) -> str:
-    seals = sealed(keys_folder(settings.home_path), event, "sk-1")  # type: ignore[arg-type]
-    outcome = apply_event(engine, accept(engine, event, seals), NOW, vault)  # type: ignore[arg-type]
+def store(engine: Engine, settings: Settings, vault: Vault, event: Change) -> str:
+    seals = sealed(keys_folder(settings.home_path), event, "sk-1")
+    outcome = apply_event(engine, accept(engine, event, seals), NOW, vault)
     assert outcome is not None
     assert outcome.stored is not None
     return outcome.stored.agent.id

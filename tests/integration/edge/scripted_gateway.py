@@ -267,7 +267,7 @@ async def scripted_gateway(script: Script, port: int = 0) -> AsyncIterator[Scrip
     gateway = ScriptedGateway(script)
     config = uvicorn.Config(gateway, port=port, log_level="warning", lifespan="off", ws="none")
     server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]  # pytest's own stay
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started)
     gateway.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"

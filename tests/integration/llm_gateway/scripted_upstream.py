@@ -63,9 +63,9 @@ class ScriptedUpstream:
             if (await request.receive())["type"] == "http.disconnect":
                 _close(asked)
                 return Response()
-        said = {"role": "assistant", "content": "Hello there."}
+        said: dict[str, object] = {"role": "assistant", "content": "Hello there."}
         if model == "tools":
-            said = {"role": "assistant", "content": None, "tool_calls": [_call("{}")]}  # type: ignore[dict-item]
+            said |= {"content": None, "tool_calls": [_call("{}")]}
         choice = {"index": 0, "message": said, "finish_reason": "stop", "logprobs": None}
         body = {"id": "c1", "object": "chat.completion", "created": 1, "model": "real-model"}
         usage = {} if model == "uncounted" else {"usage": USAGE}

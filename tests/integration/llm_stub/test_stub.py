@@ -52,10 +52,10 @@ def ask(model: str, *, stream: bool = True, **more: object) -> dict[str, object]
 async def test_the_openai_client_gets_a_reply_streamed_and_whole(
     client: openai.AsyncOpenAI,
 ) -> None:
-    whole = await client.chat.completions.create(**ask("stub", stream=False))  # type: ignore[call-overload]
+    whole = await client.chat.completions.create(**ask("stub", stream=False))  # type: ignore[call-overload]  # typed by literals
     assert whole.choices[0].message.content == "One two three."
     assert whole.usage.completion_tokens == 3
-    chunks = await client.chat.completions.create(  # type: ignore[call-overload]
+    chunks = await client.chat.completions.create(  # type: ignore[call-overload]  # typed by literals
         **ask("stub-echo", stream_options={"include_usage": True})
     )
     said, usage = "", None
@@ -69,7 +69,7 @@ async def test_the_openai_client_gets_a_reply_streamed_and_whole(
 
 async def test_tools_are_called_and_their_answers_told(client: openai.AsyncOpenAI) -> None:
     for stream in (False, True):
-        answer = await client.chat.completions.create(  # type: ignore[call-overload]
+        answer = await client.chat.completions.create(  # type: ignore[call-overload]  # typed by literals
             **ask("stub-tools", stream=stream, tools=[TOOL, TOOL])
         )
         if stream:
@@ -87,7 +87,7 @@ async def test_models_are_listed_and_a_slip_is_no_model(client: openai.AsyncOpen
     names = [model.id async for model in await client.models.list()]
     assert {"stub", "stub-stall", "stub-gzip", "stub-tools"} <= set(names)
     with pytest.raises(openai.NotFoundError):
-        await client.chat.completions.create(**ask("stub-stal"))  # type: ignore[call-overload]
+        await client.chat.completions.create(**ask("stub-stal"))  # type: ignore[call-overload]  # typed by literals
 
 
 async def test_what_it_speaks_it_understands(client: openai.AsyncOpenAI) -> None:

@@ -75,14 +75,14 @@ class Rig:
         endpoint = SpeechEndpoint(url, model, SecretStr(KEY))
         breaker = EngineBreaker(Breakers(self.redis, ENGINE_RULE, "stt"), endpoint)
         budget = STT_HASTY if "stall" in model else STT_PATIENT
-        return OpenAiStt(self.client, endpoint, budget, breaker, **more)  # type: ignore[arg-type]
+        return OpenAiStt(self.client, endpoint, budget, breaker, **more)  # type: ignore[arg-type]  # options of one engine
 
     def tts(self, url: str, model: str, **more: object) -> OpenAiTts:
         endpoint = SpeechEndpoint(url, model, SecretStr(KEY))
         breaker = EngineBreaker(Breakers(self.redis, ENGINE_RULE, "tts"), endpoint)
         begun = TTS_IMPATIENT if "stall@" in model else TTS_PATIENT
         budget = TTS_HASTY if model == "stub-stall" else begun
-        return OpenAiTts(self.client, endpoint, budget, OURS, breaker, **more)  # type: ignore[arg-type]
+        return OpenAiTts(self.client, endpoint, budget, OURS, breaker, **more)  # type: ignore[arg-type]  # options of one engine
 
 
 @pytest.fixture

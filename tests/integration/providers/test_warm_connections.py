@@ -31,7 +31,10 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
 
 
 def pool(http: httpx.AsyncClient) -> WarmConnections:
-    return http._transport._pool  # type: ignore[attr-defined,no-any-return]
+    assert isinstance(http._transport, PinnedTransport)
+    pool: object = http._transport._pool  # which httpx declares to be its own
+    assert isinstance(pool, WarmConnections)
+    return pool
 
 
 async def ask(http: httpx.AsyncClient, stub: LlmStub, model: str = "stub") -> httpx.Response:

@@ -32,15 +32,20 @@ def test_agents_are_found_by_either_name_and_only_those_of_the_account(
 ) -> None:
     mine = create(client)
     query = [("external_id", fleet[7]), ("external_id", "nobody"), ("external_id", fleet[3])]
-    query += [("id", mine["id"]), ("id", new_id("agent")), ("id", "agent_\x00"), ("limit", "1")]
-    page = client.get("/v1/agents", params=query).json()
+    query += [
+        ("id", str(mine["id"])),
+        ("id", new_id("agent")),
+        ("id", "agent_\x00"),
+        ("limit", "1"),
+    ]
+    page = client.get("/v1/agents", params=tuple(query)).json()
     wanted = {agent_id_of("default", fleet[7]), agent_id_of("default", fleet[3]), mine["id"]}
     assert {each["id"] for each in page["agents"]} == wanted
     assert {tuple(each) for each in page["agents"]} == {
         ("id", "name", "created_at", "updated_at", "llm")
     }
     assert (page["has_more"], page["response_metadata"]["next_cursor"]) == (False, None)
-    theirs = client.get("/v1/agents", params=query, headers=keys.other.headers).json()
+    theirs = client.get("/v1/agents", params=tuple(query), headers=keys.other.headers).json()
     assert theirs["agents"] == []
 
 
@@ -73,4 +78,4 @@ def test_whole_records_come_fifty_to_a_page(client: httpx.Client, fleet: list[st
     ids=["names", "ids", "empty", "long", "full"],
 )
 def test_no_more_is_asked_for_at_once(client: httpx.Client, query: list[tuple[str, str]]) -> None:
-    assert code_of(client.get("/v1/agents", params=query)) == (422, "validation_error")
+    assert code_of(client.get("/v1/agents", params=tuple(query))) == (422, "validation_error")

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -49,7 +50,7 @@ def run(
     )
 
 
-def record(client: httpx.Client, name: str) -> dict[str, object]:
+def record(client: httpx.Client, name: str) -> dict[str, Any]:
     answer = client.get(f"/v1/agents/{agent_id_of('default', name)}")
     return dict(answer.json()) if answer.status_code == 200 else {}
 

@@ -13,15 +13,16 @@ from workers.storage.tool_rows import headers_of
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CLIENT = {"name": "lights_on", "description": "Switches the lights on."}
+CALLED: dict[str, object] = {
+    "url": "https://8.8.8.8/weather/",
+    "headers": [{"name": "Authorization", "value": f"Bearer {planted('header')}"}],
+}
 HTTP = {
     "name": "weather",
     "description": "Tells the weather of a city.",
     "parameters": SCHEMA,
     "timeout_seconds": 5,
-    "http": {
-        "url": "https://8.8.8.8/weather/",
-        "headers": [{"name": "Authorization", "value": f"Bearer {planted('header')}"}],
-    },
+    "http": CALLED,
 }
 VIEW = {
     **HTTP,
@@ -70,7 +71,7 @@ def test_tools_are_kept_read_back_without_secrets_and_replaced_whole(
 
 
 def http(**changes: object) -> dict[str, Any]:
-    return {**HTTP, "http": {**HTTP["http"], **changes}}  # type: ignore[dict-item]
+    return {**HTTP, "http": {**CALLED, **changes}}
 
 
 def deep(levels: int) -> dict[str, Any]:

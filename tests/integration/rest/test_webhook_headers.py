@@ -53,7 +53,7 @@ def test_headers_that_are_wrong_are_a_401_and_change_nothing(
     before = count(engine, "config_events")
     for wrong in headers_that_are_wrong():
         raw = {name: value.encode("latin-1") for name, value in wrong.items()}
-        answer = sender.send(upsert_body("wrong"), **raw)  # type: ignore[arg-type]
+        answer = sender.send(upsert_body("wrong"), **raw)  # type: ignore[arg-type]  # str is ASCII alone
         assert code_of(answer) == (401, "unauthorized"), wrong
         assert answer.json()["request_id"]
     for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):

@@ -9,6 +9,7 @@ from schemas.turn import ReplyAudio, TurnError
 from tests.fakes.stage import END, SPEECH, Stage
 from tests.integration.turns.chain import Chain
 from tests.servers.stalls import watched
+from workers.providers.pinned_transport import PinnedTransport
 
 OURS = {"reply-words", "reply-voice", "reply-filler", "turn-guess", "llm-first-word"}
 MEMORY = 20_000_000
@@ -40,6 +41,7 @@ async def clean_turn(chain: Chain, stage: Stage) -> str:
     assert not {task.get_name() for task in asyncio.all_tasks()} & OURS
     async with asyncio.timeout(2):
         await asyncio.gather(*(request.closed.wait() for request in chain.servers[0].requests))
-    pool = chain.client._transport._pool  # type: ignore[attr-defined]
-    assert all(connection.is_idle() for connection in pool.connections)
+    transport = chain.client._transport
+    assert isinstance(transport, PinnedTransport)
+    assert all(connection.is_idle() for connection in transport._pool.connections)
     return status

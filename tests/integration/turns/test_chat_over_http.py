@@ -19,6 +19,7 @@ from workers.errors import ModelError
 from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
 from workers.providers.chat_usage import SilentOnUsage
+from workers.providers.pinned_transport import PinnedTransport
 
 PATIENT = Budget(connect_s=5, first_token_s=10, between_tokens_s=10, total_s=20)
 HASTY = Budget(connect_s=0.5, first_token_s=0.6, between_tokens_s=0.4, total_s=1.5)
@@ -235,8 +236,8 @@ async def test_a_finished_stream_leaves_its_connection_warm(
 ) -> None:
     for _ in range(3):
         await read(chat(client, server.base_url, "say"), [])
-    pool = client._transport._pool  # type: ignore[attr-defined]
-    assert len(pool.connections) == 1
+    assert isinstance(client._transport, PinnedTransport)
+    assert len(client._transport._pool.connections) == 1
 
 
 async def test_a_slow_reader_is_no_stall_of_the_model(

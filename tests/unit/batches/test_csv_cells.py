@@ -113,8 +113,8 @@ def test_an_agent_is_read_back_as_it_was_or_is_left_out_by_name(
 
 def test_one_table_has_the_columns_of_all_agents_in_a_readable_order() -> None:
     entries = [{"base_url": "https://8.8.8.8/v1", "model": f"m{n}", "api_key": "k"} for n in (1, 2)]
-    second = {**AGENT, "external_id": "hall", "greeting": "Hello.", "llm": entries}
-    second["input"] = {"keyterms": [f"word {n}" for n in range(11)]}
+    second: dict[str, object] = {**AGENT, "external_id": "hall", "greeting": "Hello."}
+    second |= {"llm": entries, "input": {"keyterms": [f"word {n}" for n in range(11)]}}
     rows = [record(AGENT), record(second)]
     for entry in rows[1]["llm"]:
         del entry["api_key"]

@@ -1,4 +1,5 @@
 from itertools import islice
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +13,8 @@ def test_the_ceiling_doubles_up_to_the_cap() -> None:
 
 
 @given(st.randoms(use_true_random=False))
-def test_every_wait_lies_between_nothing_and_the_ceiling(random: object) -> None:
-    draw = random.random  # type: ignore[attr-defined]
+def test_every_wait_lies_between_nothing_and_the_ceiling(random: Random) -> None:
     ceiling = 0.5
-    for wait in islice(full_jitter(draw), 20):
+    for wait in islice(full_jitter(random.random), 20):
         assert 0 <= wait <= ceiling
         ceiling = min(30.0, ceiling * 2)

@@ -30,7 +30,7 @@ from workers.storage.redis_client import connect
 
 def settings_of(tmp_path: Path, **more: object) -> Settings:
     given = {"home": tmp_path / "home", "port": 0, "llm_gateway_port": 0} | more
-    return Settings(_env_file=None, **given)  # type: ignore[arg-type]
+    return Settings(_env_file=None, **given)  # type: ignore[arg-type]  # judged by pydantic
 
 
 def test_secrets_and_passwords_are_masked() -> None:

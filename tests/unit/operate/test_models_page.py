@@ -83,7 +83,7 @@ def test_the_environment_of_the_managed_model_is_one_of_settings(name: str) -> N
     text = sections()[name]
     given = {key: value for key, value in settings(text).items() if key != "llm_allow"}
     assert set(given) <= set(Settings.model_fields)
-    made = Settings(_env_file=None, **given)  # type: ignore[arg-type]
+    made = Settings(_env_file=None, **given)  # type: ignore[arg-type]  # as text, which it reads
     one = entry(text)
     assert (made.managed_llm_base_url, made.managed_llm_model) == (one["base_url"], one["model"])
     assert BaseUrlPolicy(operators_allow(made)).judge_text(one["base_url"])

@@ -10,6 +10,7 @@ from schemas.turn import (
 from tests.fakes.stage import END, SPEECH, UNREACHED, Stage
 from tests.fakes.turns import (
     FakeChat,
+    FakeConversation,
     FakeStt,
 )
 
@@ -73,12 +74,11 @@ async def test_an_engine_that_cannot_speak_fails_the_turn() -> None:
 
 
 async def test_anything_unforeseen_still_ends_the_turn_with_a_word() -> None:
-    stage = Stage()
+    class Unreadable(FakeConversation):
+        async def read(self) -> tuple[Message, ...]:
+            raise LookupError
 
-    async def read() -> tuple[Message, ...]:
-        raise LookupError
-
-    stage.conversation.read = read  # type: ignore[method-assign]
+    stage = Stage(conversation=Unreadable())
     stage.say(SPEECH, END)
     assert await stage.run() == "failed"
     (error,) = stage.of(TurnError)
