@@ -73,7 +73,7 @@ def _lots(rows: Iterator[ReadRow | RowError]) -> Iterator[Lot]:
     for row in rows:
         length = 0
         if isinstance(row, ReadRow):
-            length = sum(map(len, map(quote, row.name))) + 2
+            length = sum(len(quote(part, safe="")) for part in row.name) + 2
         if lot and (len(lot) == LOT or names == PAGE or size + length > QUERY_BYTES):
             yield lot
             lot, names, size = [], 0, 0

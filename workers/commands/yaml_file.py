@@ -32,19 +32,24 @@ def at_fields(file: Path, errors: Sequence[RowError]) -> list[RowError]:
     """Return the errors of rows with the line of the field that each is about, where it has one."""
     import yaml
 
-    loader = _loader(file)
     try:
-        rows = {_line(node): node for node in reversed(_rows(loader))}
-    except (yaml.YAMLError, FileError):  # it has changed since it was sent
+        rows = _rows_by_line(file)
+    except (OSError, yaml.YAMLError, FileError):  # it has changed since it was sent
         return list(errors)
-    finally:
-        loader.dispose()
     return [
         error.model_copy(update={"line": _line_of(rows[error.line], error.param or "")})
         if error.line in rows
         else error
         for error in errors
     ]
+
+
+def _rows_by_line(file: Path) -> dict[int, Any]:
+    loader = _loader(file)
+    try:
+        return {_line(node): node for node in reversed(_rows(loader))}
+    finally:
+        loader.dispose()
 
 
 def _loader(file: Path) -> Any:

@@ -70,5 +70,5 @@ async def open_held(settings: Settings, models: ModelsInForce, clock: Clock) -> 
 
 
 def _connections(settings: Settings) -> WarmConnections:
-    """Make the way out to the upstreams; nothing in the environment changes it."""
+    """Make the way out to the upstreams; of the environment only our own settings count."""
     return WarmConnections(verify=trusted_authorities(settings), most=MOST, warm_s=WARM_S)

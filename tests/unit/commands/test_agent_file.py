@@ -84,8 +84,13 @@ def test_an_error_names_the_line_of_its_field(file: Path, param: str | None, tex
     assert told == f"{file}:{line_of(text)}: {what}"
 
 
-def test_a_file_that_has_changed_meanwhile_is_named_as_it_was(file: Path) -> None:
-    file.write_text("- {a: [")
+@pytest.mark.parametrize("content", [b"- {a: [", b"\xff", b"words", None])
+def test_a_file_that_has_changed_meanwhile_is_named_as_it_was(
+    file: Path, content: bytes | None
+) -> None:
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
     assert list(in_file(file, [error(12, "name")])) == [f"{file}:12: name: wrong"]
 
 
