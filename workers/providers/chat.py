@@ -155,14 +155,15 @@ class OpenAiChat:
 
     async def _open(self, request: ChatRequest, stack: contextlib.AsyncExitStack) -> httpx.Response:
         """Ask for a reply and for its usage; where that is refused, for the reply alone."""
-        asks_usage = self._endpoint.base_url not in self._silent
+        asked = self._endpoint.base_url, self._endpoint.model
+        asks_usage = asked not in self._silent
         response = await stack.enter_async_context(self._post(request, asks_usage=asks_usage))
         if not asks_usage or response.status_code not in REFUSED:
             return response
         await response.aclose()
         response = await stack.enter_async_context(self._post(request, asks_usage=False))
         if response.status_code == httpx.codes.OK:
-            self._silent.add(self._endpoint.base_url)
+            self._silent.add(asked)
         return response
 
     def _post(

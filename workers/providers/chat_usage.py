@@ -1,4 +1,4 @@
-"""Which endpoints take no question for the usage of a stream."""
+"""Which models take no question for the usage of a stream."""
 
 from typing import Final
 
@@ -6,16 +6,19 @@ MOST: Final = 10_000
 
 
 class SilentOnUsage:
-    """Endpoints that refused `stream_options`: what one turn has learnt, the next need not."""
+    """Models that refused `stream_options`: what one turn has learnt, the next need not.
+
+    Each goes by its base URL and its name: behind one address there may be many.
+    """
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
+        self._known: set[tuple[str, str]] = set()
 
-    def __contains__(self, base_url: str) -> bool:
-        return base_url in self._known
+    def __contains__(self, model: tuple[str, str]) -> bool:
+        return model in self._known
 
-    def add(self, base_url: str) -> None:
-        """Remember an endpoint; of very many, all are forgotten, and learnt again."""
+    def add(self, model: tuple[str, str]) -> None:
+        """Remember a model; of very many, all are forgotten, and learnt again."""
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known.add(base_url)
+        self._known.add(model)
