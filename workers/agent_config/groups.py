@@ -26,6 +26,8 @@ from workers.storage.group_leases import claim_events, with_earlier_events
 
 GROUP: Final = 250
 """Rows in one transaction: a REST call that comes in between waits for one group at most."""
+OPENED_S: Final = 0.5
+"""How long the names of one event may hold up the others that came with it, in seconds."""
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +73,8 @@ def apply_group(
         put_back(connection, behind, owner)
         return _without(claimed, behind)
 
-    return _apply_claimed(engine, claim, clock, vault, check, lease_s=lease_s)
+    within_s = lease_s / 2
+    return _apply_claimed(engine, claim, clock, vault, check, lease_s=lease_s, within_s=within_s)
 
 
 def apply_named(
@@ -91,7 +94,8 @@ def apply_named(
         give_back_all(connection, behind, owner, now)
         return _without(claimed, behind)
 
-    return _apply_claimed(engine, claim, clock, vault, check, lease_s=lease_s)
+    within_s = min(OPENED_S, lease_s / 2)
+    return _apply_claimed(engine, claim, clock, vault, check, lease_s=lease_s, within_s=within_s)
 
 
 def _without(claimed: Sequence[LeasedEvent], behind: set[str]) -> _Claimed:
@@ -106,6 +110,7 @@ def _apply_claimed(
     check: Check | None,
     *,
     lease_s: float,
+    within_s: float,
 ) -> Applied | None:
     owner, now = new_owner(), clock()
     with writing(engine) as connection:
@@ -114,7 +119,7 @@ def _apply_claimed(
     if not rows:
         return Applied([], [], behind, size) if behind else None
     try:
-        opened = open_group(rows, vault, check, within_s=lease_s / 2)
+        opened = open_group(rows, vault, check, within_s)
         with writing(engine) as connection:
             outcomes = settle_group(connection, vault, opened, owner, clock())
     except StorageUnavailableError:

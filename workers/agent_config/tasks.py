@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from celery import Celery, Task
+from kombu.exceptions import OperationalError as BrokerError
 from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
@@ -19,6 +21,7 @@ from workers.agent_config.together import apply_together
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
 from workers.storage.agent_cache import STORE_COPY, copy_arguments, copy_key, gone_arguments
+from workers.storage.config_inbox import send_event
 
 RESULT_S: Final = 30
 """How long a result waits for its reader, in seconds."""
@@ -47,9 +50,9 @@ def add_tasks(
             return
         with structlog.contextvars.bound_contextvars(event_id=event_id):
             try:
-                settled = 0
+                settled, ids, send = 0, (event_id, *others), partial(_send, app)
                 for outcomes in apply_together(
-                    engine, (event_id, *others), _now, vault, check, lease_s=lease_s
+                    engine, ids, _now, vault, check, lease_s=lease_s, send=send
                 ):
                     announce_results(redis, outcomes)
                     settled += len(outcomes)
@@ -67,6 +70,14 @@ def add_tasks(
 def _named(message: Any) -> tuple[str, tuple[str, ...]]:
     task = ConfigTask.model_validate(message)
     return task.event_id, task.others
+
+
+def _send(app: Celery, event_id: str) -> bool:
+    try:
+        send_event(app, event_id)
+    except (BrokerError, RedisError):
+        return False
+    return True
 
 
 def _now() -> datetime:

@@ -3,10 +3,11 @@
 What came together goes in one transaction, first. What is left is applied agent by agent, each
 event alone: what was given back, what others hold up, and what came meanwhile. A parallel worker
 may have dropped the message of one of those, so this looks for them only after its own
-transaction has ended.
+transaction has ended. Where it is several agents, each goes on the queue again by itself: names
+that take seconds to resolve then wait side by side.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sqlalchemy import Engine
 
@@ -27,10 +28,12 @@ def apply_together(
     check: Check | None = None,
     *,
     lease_s: float = LEASE_S,
+    send: Callable[[str], bool] | None = None,
 ) -> Iterator[list[Outcome]]:
     """Apply these events and what waits for their agents; yield what was settled together.
 
-    Of one agent, in the order of acceptance. Raises as `apply_in_order` does.
+    Of one agent, in the order of acceptance. `send` puts an event on the queue again, and tells
+    whether it did; what is not sent is applied here. Raises as `apply_in_order` does.
     """
     left = list(event_ids)
     if len(left) > 1 and (left := _waiting(engine, event_ids, clock)):
@@ -38,6 +41,8 @@ def apply_together(
         if applied is not None and applied.outcomes:
             yield applied.outcomes
             left = _waiting(engine, event_ids, clock)
+    if send is not None and len(left) > 1:
+        left = [left[0], *(event_id for event_id in left[1:] if not send(event_id))]
     for event_id in left:
         for outcome in apply_in_order(engine, event_id, clock, vault, check, lease_s=lease_s):
             yield [outcome]

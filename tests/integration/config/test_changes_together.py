@@ -90,6 +90,33 @@ def test_a_poisonous_one_dies_alone(engine: Engine, stored: Settings) -> None:
     assert report(engine, ids[0]).message == "RuntimeError in check"
 
 
+def test_names_that_take_their_time_hold_nobody_up_and_wait_side_by_side(
+    engine: Engine, stored: Settings
+) -> None:
+    vault, folder = new_vault(stored), keys_folder(stored.home_path)
+    slow = [upsert(f"https://slow-{number}.example.com/v1") for number in range(3)]
+    events = [upsert(), *slow, upsert()]
+    ids = [accept(engine, each, sealed(folder, each, "sk-1")) for each in events]
+    resolved, sent = threading.Event(), list[str]()
+
+    def check(entries: Sequence[LlmView], _: Sequence[ToolView]) -> None:
+        if any("slow" in entry.base_url for entry in entries):
+            assert resolved.wait(60)
+
+    def send(event_id: str) -> bool:
+        sent.append(event_id)
+        return True
+
+    groups = apply_together(engine, ids, lambda: NOW, vault, check, send=send)
+    assert {each.result.event_id for each in next(groups)} == {ids[0], ids[4]}
+    resolved.set()
+    (here,) = groups
+    assert {here[0].result.event_id, *sent} == set(ids[1:4])
+    assert [report(engine, each).attempts for each in sent] == [0, 0]
+    for event_id in sent:
+        assert together(engine, [event_id], vault=vault) == [applied(event_id)]
+
+
 def test_what_a_worker_was_killed_over_is_applied_once_and_alone(engine: Engine) -> None:
     events = [plain() for _ in range(3)]
     ids = [accept(engine, event) for event in events]
