@@ -14,7 +14,8 @@ from schemas.turn import (
     input_stream,
 )
 from workers.storage.history import MAX_ENTRIES, Added, Exchange, History
-from workers.storage.turn_streams import EXPIRE_S, TurnStreams
+from workers.storage.joint_writes import EXPIRE_S
+from workers.storage.turn_streams import TurnStreams
 
 
 async def test_the_utterance_comes_out_as_it_went_in(redis: Redis) -> None:

@@ -91,6 +91,9 @@ def connect(settings: Settings) -> "Redis":
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
         retry_on_error=[RedisConnectionError],
         max_connections=2_000,
+        # redis-py looks its own version up on the disk for each connection: 2 ms.
+        lib_name=None,
+        lib_version=None,
     )
     pool.connection_class = _CANCELLABLE[pool.connection_class]
     return Redis.from_pool(pool)

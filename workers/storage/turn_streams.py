@@ -17,11 +17,7 @@ from schemas.turn import (
     spoken_key,
     to_fields,
 )
-
-EXPIRE_S = 300
-"""A turn's streams are gone this long after their last entry, in seconds."""
-MAX_ENTRIES = 10_000
-"""More than the longest utterance and reply need; a bound, not a size."""
+from workers.storage.joint_writes import EXPIRE_S, JointWrites
 
 Fields = dict[bytes, bytes]
 
@@ -31,21 +27,15 @@ class TurnStreams:
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
+        self._writes = JointWrites(redis)
 
     async def write_input(self, turn_id: str, *entries: TurnInput) -> None:
-        """Append entries to the utterance, in one round trip."""
-        await self._write(input_stream(turn_id), entries)
+        """Append entries to the utterance, all or none."""
+        await self._writes.write(input_stream(turn_id), [to_fields(entry) for entry in entries])
 
     async def write_reply(self, turn_id: str, *entries: TurnReply) -> None:
-        """Append entries to the reply, in one round trip."""
-        await self._write(reply_stream(turn_id), entries)
-
-    async def _write(self, stream: str, entries: tuple[TurnInput | TurnReply, ...]) -> None:
-        async with self._redis.pipeline(transaction=True) as pipe:
-            for entry in entries:
-                pipe.xadd(stream, to_fields(entry), maxlen=MAX_ENTRIES, approximate=True)  # type: ignore[arg-type]  # redis types its fields invariantly
-            pipe.expire(stream, EXPIRE_S)
-            await pipe.execute()
+        """Append entries to the reply, all or none."""
+        await self._writes.write(reply_stream(turn_id), [to_fields(entry) for entry in entries])
 
     async def read_input(self, turn_id: str, *, wait_ms: int) -> AsyncIterator[TurnInput | None]:
         """Yield the utterance from its first entry on; None whenever `wait_ms` pass without one."""
