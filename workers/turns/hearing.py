@@ -6,7 +6,7 @@ from typing import Final
 
 from edge.media.opus import OpusDecoder
 from schemas.audio import PACKET_MS, SPEECH_RATE
-from workers.turns.ports import Listening, Samples
+from workers.turns.ports import Listening
 
 MAX_LATE: Final = 100
 """Packets that may arrive after a pause, because audio travels slower than the word of it."""
@@ -28,15 +28,9 @@ class Hearing:
         if self.is_paused:
             self._late = [*self._late, *packets][-MAX_LATE:]
             return
-        for packet in packets[: self._left]:
-            self._listening.push(self._decode(packet))
-        self._left -= min(self._left, len(packets))
-
-    def _decode(self, packet: bytes) -> Samples:
-        try:
-            return self._decoder.decode(packet)
-        except ValueError:
-            return self._decoder.conceal()
+        if heard := packets[: self._left]:
+            self._listening.push(self._decoder.decode_all(heard))
+        self._left -= len(heard)
 
     def pause(self) -> None:
         """End a segment: the user is silent, for now or for good."""
