@@ -1,6 +1,7 @@
 """The audio that crosses process boundaries: 20 ms packets of mono Opus."""
 
 import struct
+from dataclasses import dataclass
 from typing import Final
 
 PACKET_MS: Final = 20
@@ -23,6 +24,16 @@ PACKET_TICKS: Final = OPUS_CLOCK * PACKET_MS // 1000
 
 MAX_PACKET_BYTES: Final = 1275
 """The largest Opus packet of one frame (RFC 6716, section 3.4)."""
+
+
+@dataclass(frozen=True)
+class OpusForm:
+    """How a reply is encoded."""
+
+    bitrate: int
+    """Bits a second."""
+    complexity: int
+    """0 to 10, as libopus counts the effort."""
 
 
 def pack_packets(packets: tuple[bytes, ...]) -> bytes:

@@ -1,14 +1,15 @@
 """What a turn needs from outside, and the values that it hands there."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.agent import Lines
+from schemas.audio import OpusForm
 from schemas.chat import ChatEvent, ChatRequest, Message
 from schemas.turn import HEARTBEAT_S, Spoken, TurnReply
 from workers.turns.due_first import DueFirst
@@ -58,6 +59,19 @@ class TextToSpeech(Protocol):
 
     def speak(self, text: str, voice: str) -> AbstractAsyncContextManager[AsyncIterator[Samples]]:
         """Stream the speech of one sentence, 24 kHz mono. Raises SynthesisError."""
+
+
+@runtime_checkable
+class SpeaksOpus(Protocol):
+    """A text-to-speech engine that encodes what it says, outside of this process."""
+
+    def packets(
+        self, text: str, voice: str, form: OpusForm, turn: Callable[[], Awaitable[float]]
+    ) -> AbstractAsyncContextManager[AsyncIterator[list[bytes]]]:
+        """Stream the speech of one sentence. Raises SynthesisError.
+
+        `turn` is awaited before each part of it is made, and returns when that is heard.
+        """
 
 
 class Conversation(Protocol):

@@ -82,7 +82,9 @@ async def _local_stt(
 async def _local_tts(settings: Settings, stack: contextlib.AsyncExitStack) -> EspeakTts | None:
     if settings.tts_engine == "openai" and settings.tts_fallback == "none":
         return None
-    return EspeakTts(await _open_pool(ESPEAK, settings.tts_processes, stack))
+    first = await _open_pool(ESPEAK, 1, stack)
+    others = [EnginePool(ESPEAK, 1, beside=first) for _ in range(settings.tts_processes - 1)]
+    return EspeakTts(first, *[await stack.enter_async_context(other) for other in others])
 
 
 def _remote_stt(

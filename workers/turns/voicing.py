@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from edge.media.opus import OpusEncoder
-from schemas.audio import REPLY_RATE
+from schemas.audio import REPLY_RATE, OpusForm
 from schemas.turn import ReplyAudio, ReplyText
 from workers.turns.due_first import Playing
-from workers.turns.ports import TextToSpeech
+from workers.turns.ports import SpeaksOpus, TextToSpeech
 from workers.turns.spoken import Place
 
-BITRATE: Final = 28_000
-COMPLEXITY: Final = 1
-"""Half the CPU of 5, and as good for the voice at this rate; docs/performance.md has figures."""
+FORM: Final = OpusForm(bitrate=28_000, complexity=1)
+"""Half the CPU of complexity 5, and as good for the voice at this rate; docs/performance.md has
+figures."""
 MAX_PACKETS: Final = 25
 """Packets in one entry: half a second."""
 
@@ -34,7 +34,13 @@ async def voiced(
     yield ReplyText(attempt=attempt, sentence=place.number, text=text, is_aside=is_aside)
     position = 0
     waiting: list[bytes] = []
+    is_first = True
     async for packets in opus_packets(text, tts, voice, playing):
+        if is_first:
+            # The listener waits for it; only of what follows the last one is to say so.
+            yield _entry(attempt, place, 0, packets, last=False)
+            position, is_first = len(packets), False
+            continue
         if waiting:
             yield _entry(attempt, place, position, waiting, last=False)
             position += len(waiting)
@@ -59,7 +65,14 @@ async def opus_packets(
     text: str, tts: TextToSpeech, voice: str, playing: Playing
 ) -> AsyncIterator[list[bytes]]:
     """Yield the speech of a sentence as lots of up to 25 packets of 20 ms."""
-    encoder = OpusEncoder(REPLY_RATE, BITRATE, COMPLEXITY)
+    if isinstance(tts, SpeaksOpus):
+        async with tts.packets(text, voice, FORM, playing.turn) as parts:
+            async for packets in parts:
+                playing.made(len(packets))
+                for start in range(0, len(packets), MAX_PACKETS):
+                    yield packets[start : start + MAX_PACKETS]
+        return
+    encoder = OpusEncoder(REPLY_RATE, FORM.bitrate, FORM.complexity)
     async with tts.speak(text, voice) as pieces:
         async for samples in pieces:
             # Other turns share this loop, and a fast engine would never let it go.

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 
 import pytest
 
@@ -25,7 +26,7 @@ async def test_who_is_due_first_comes_first_and_equals_come_in_order() -> None:
 async def test_a_round_of_the_loop_lets_in_so_many_that_are_due_and_one_that_is_ahead(
     ahead_s: float, expected: int
 ) -> None:
-    order, done, rounds = DueFirst(at_once=3), 0, list[int]()
+    order, done, rounds = DueFirst(at_once=3, clock=lambda: 0.0), 0, list[int]()
 
     async def work() -> None:
         nonlocal done
@@ -41,7 +42,7 @@ async def test_a_round_of_the_loop_lets_in_so_many_that_are_due_and_one_that_is_
 
 
 async def test_what_is_due_passes_what_is_ahead_even_if_it_comes_later() -> None:
-    order, done = DueFirst(), list[str]()
+    order, done = DueFirst(clock=lambda: 0.0), list[str]()
 
     async def work(name: str, due: float) -> None:
         await order.turn(due)
@@ -86,3 +87,62 @@ async def test_a_reply_that_is_ahead_waits_for_one_that_has_not_begun() -> None:
     moment[0] = 111.0
     await asyncio.gather(work("ahead", ahead), work("new", new))
     assert done[2:] == ["new", "ahead"]
+
+
+@pytest.mark.parametrize(("ahead_s", "is_made"), [(SOON_S / 2, True), (SOON_S * 2, False)])
+async def test_a_busy_loop_makes_what_is_due_soon_and_nothing_further_ahead(
+    ahead_s: float, *, is_made: bool
+) -> None:
+    clock = itertools.count()  # each round takes a second
+    order = DueFirst(clock=lambda: float(next(clock)))
+    work = asyncio.create_task(order.turn(now() + ahead_s))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert work.done() == is_made
+    work.cancel()
+
+
+async def test_what_is_ahead_is_made_as_soon_as_the_loop_has_nothing_else_to_do() -> None:
+    moment, round_s = 0.0, 1.0
+
+    def clock() -> float:
+        nonlocal moment
+        moment += round_s
+        return moment
+
+    order = DueFirst(clock=clock)
+    work = [asyncio.create_task(order.turn(now() + 60)) for _ in range(3)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not any(task.done() for task in work)
+    round_s = 0.0
+    async with asyncio.timeout(5):
+        await asyncio.gather(*work)
+
+
+async def test_no_listener_runs_dry_on_a_loop_that_is_never_idle() -> None:
+    """Thirty replies of 12 s; each round of the loop takes a time of its own."""
+    moment = 0.0
+    loop = asyncio.get_running_loop()
+    rounds = itertools.count()
+    order = DueFirst(clock=lambda: float(next(rounds)))
+    dry = list[float]()
+
+    async def reply() -> None:
+        begun, made = None, 0.0
+        playing = Playing(order, lambda: moment)
+        while made < 12:
+            await playing.turn()
+            begun = moment if begun is None else begun
+            if moment > begun + made:
+                dry.append(moment - begun - made)
+            made += 0.5
+            playing.made(25)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "time", lambda: moment)
+        replies = [asyncio.create_task(reply()) for _ in range(30)]
+        while not all(task.done() for task in replies):
+            moment += 0.01
+            await asyncio.sleep(0)
+    assert not dry

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Final, Self
 import structlog
 
 from workers.providers.speech.engine_host import READY
+from workers.providers.speech.engine_queue import EngineQueue
 from workers.providers.speech.engine_wire import FAILED, Frame, pack, receive_async
 
 START_S: Final = 20.0
@@ -66,9 +68,11 @@ class Engine:
 class EnginePool:
     """Up to `size` engine processes of one kind; who finds none free waits for one."""
 
-    def __init__(self, module: str, size: int) -> None:
+    def __init__(self, module: str, size: int, beside: "EnginePool | None" = None) -> None:
+        """Take the engine's module; the processes of a pool `beside` another have its host."""
         self._module = module
-        self._free = asyncio.Semaphore(size)
+        self._host_of = beside or self
+        self._queue = EngineQueue(size)
         self._idle: list[Engine] = []
         self._starting = asyncio.Lock()
         self._host: subprocess.Popen[bytes] | None = None
@@ -81,7 +85,7 @@ class EnginePool:
 
     async def __aexit__(self, *_: object) -> None:
         self._close_idle()
-        self._drop_host()
+        self.drop_host()
 
     def _close_idle(self) -> None:
         for engine in self._idle:
@@ -89,9 +93,12 @@ class EnginePool:
         self._idle.clear()
 
     @contextlib.asynccontextmanager
-    async def lease(self) -> AsyncIterator[Engine]:
-        """Lend an engine process; one that is left in the middle of an answer is ended."""
-        async with self._free:
+    async def lease(self, due: float = -math.inf) -> AsyncIterator[Engine]:
+        """Lend an engine process; one that is left in the middle of an answer is ended.
+
+        Who finds none free waits, those first whose work is due first on the loop's clock.
+        """
+        async with self._queue.place(due):
             engine = await self._take()
             try:
                 yield engine
@@ -115,16 +122,17 @@ class EnginePool:
                 return engine
             engine.close()
         try:
-            return await self._fork()
+            return await self._host_of.fork()
         except (OSError, EngineGoneError):
             log.warning("engine_host_lost", module=self._module)
-            self._drop_host()
+            self._host_of.drop_host()
         try:
-            return await self._fork()
+            return await self._host_of.fork()
         except OSError as error:
             raise EngineGoneError("the engine process does not start") from error
 
-    async def _fork(self) -> Engine:
+    async def fork(self) -> Engine:
+        """Return a further process of the host; raises OSError and EngineGoneError."""
         async with self._starting:
             if self._control is None:
                 self._control = await self._start_host()
@@ -158,15 +166,16 @@ class EnginePool:
                 answer = await asyncio.get_running_loop().sock_recv(control, 1)
         except BaseException:
             control.close()
-            self._drop_host()
+            self.drop_host()
             raise
         if answer != READY:
             control.close()
-            self._drop_host()
+            self.drop_host()
             raise ConnectionError("the engine process ended while it started")
         return control
 
-    def _drop_host(self) -> None:
+    def drop_host(self) -> None:
+        """End the host; the next process is forked by a new one."""
         if self._control is not None:
             self._control.close()
             self._control = None
