@@ -12,6 +12,7 @@ from tests.fakes.turns import FakeStt
 from workers.llm_stub.server import LlmStub
 from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, open_client
+from workers.providers.speech import engine_pool
 from workers.providers.speech.engine_breaker import ENGINE_RULE, EngineBreaker
 from workers.providers.speech.engine_pool import EnginePool
 from workers.providers.speech.openai_stt import OpenAiStt, SttBudget
@@ -28,9 +29,10 @@ SAID = "go forward ten meters"
 
 @pytest.fixture(params=["fake", "scripted", "pocketsphinx", "openai", "openai, its server dead"])
 async def stt(
-    request: pytest.FixtureRequest, redis: Redis
+    request: pytest.FixtureRequest, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[SpeechToText, str]]:
-    """An engine and what it makes of the recording."""
+    """An engine and what it makes of the recording, on a machine that other work shares."""
+    monkeypatch.setattr(engine_pool, "ANSWER_S", 60.0)
     breakers = Breakers(redis, ENGINE_RULE, "stt")
     async with AsyncExitStack() as stack:
         if request.param == "fake":

@@ -64,7 +64,11 @@ async def test_what_a_person_said_is_answered(gateway: Gateway, name: str, words
 async def test_what_is_understood_shows_while_the_user_still_speaks(gateway: Gateway) -> None:
     turn = gateway.new_turn()
     await turn.publish()
-    await turn.speak(opus(recording("goforward.raw")))
+    packets = opus(recording("goforward.raw"))
+    half = len(packets) // 2 // 2 * 2
+    await turn.speak(packets[:half])
+    await turn.listen(lambda entry: isinstance(entry, Transcript) and "forward" in entry.text)
+    await turn.speak(packets[half:])
     heard = await turn.listen(lambda entry: isinstance(entry, Transcript) and "ten" in entry.text)
     shown = [e for e in heard.of(Transcript) if isinstance(e, Transcript)]
     assert all(not entry.final for entry in shown)
