@@ -19,7 +19,7 @@ NOW_S: Final = 0.3
 """What will be heard within this is urgent, in seconds."""
 SOON_S: Final = 1.5
 """What will be heard within this cannot wait for a loop without other work, in seconds."""
-AT_ONCE: Final = 16
+AT_ONCE: Final = 4
 """Pieces of work that are urgent in one round of the loop: 200 ms of speech take 0.8 ms each."""
 IDLE_S: Final = 0.0005
 """A round of the loop that takes no longer had nothing to do, in seconds."""
