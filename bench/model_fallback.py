@@ -20,8 +20,8 @@ from schemas.chat import Answered, ChatRequest, Content, Message
 from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
 from workers.settings import Settings
-from workers.storage.breakers import BreakerRule, Breakers, endpoint_name
 from workers.storage.redis_client import connect
+from workers.storage.turns.breakers import BreakerRule, Breakers, endpoint_name
 from workers.supervision.embedded_redis import private_redis
 from workers.turns.answering import Answering, AnsweringRule
 from workers.turns.asking import Entry

@@ -19,8 +19,8 @@ from schemas.ids import new_id
 from tests.servers.system import System
 from workers.celery_app import make_celery
 from workers.settings import Settings
-from workers.storage.config_inbox import accept_event, send_event
 from workers.storage.database import open_engine, writing
+from workers.storage.events.inbox import accept_event, send_event
 
 EVENTS = 5_000
 PROBES, QUICK_PROBES = 120, 40

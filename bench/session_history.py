@@ -17,8 +17,8 @@ from schemas.ids import new_id
 from schemas.session_history import SentRequest, TurnEntry
 from workers.settings import Settings
 from workers.storage.database import open_engine, reading
-from workers.storage.session_recorder import SessionRecorder
-from workers.storage.session_tables import session_entries, session_messages
+from workers.storage.sessions.recorder import SessionRecorder
+from workers.storage.sessions.tables import session_entries, session_messages
 from workers.storage.upgrade import upgrade_engine
 
 TURNS: Final = 100

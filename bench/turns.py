@@ -18,7 +18,7 @@ from workers.gateway.session.turn_queue import TurnQueue
 from workers.gateway.session.utterance import BATCH
 from workers.settings import Settings
 from workers.storage.redis_client import connect
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.turns.streams import TurnStreams
 
 BETWEEN_S: Final = 0.08
 ANSWER_S: Final = 15.0

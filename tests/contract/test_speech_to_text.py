@@ -19,7 +19,7 @@ from workers.providers.speech.openai_stt import OpenAiStt, SttBudget
 from workers.providers.speech.pocketsphinx_stt import MODULE, PocketsphinxStt
 from workers.providers.speech.scripted_stt import HEARD, ScriptedStt
 from workers.providers.speech.speech_endpoint import SpeechEndpoint
-from workers.storage.breakers import Breakers
+from workers.storage.turns.breakers import Breakers
 from workers.turns.ports import Samples, SpeechToText
 
 SPEECH: Samples = np.fromfile("/usr/share/pocketsphinx/test/data/goforward.raw", dtype="<i2")

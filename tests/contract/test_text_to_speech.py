@@ -18,7 +18,7 @@ from workers.providers.speech.engine_pool import EnginePool
 from workers.providers.speech.espeak_tts import MODULE, EspeakTts
 from workers.providers.speech.openai_tts import OpenAiTts, TtsBudget
 from workers.providers.speech.speech_endpoint import SpeechEndpoint
-from workers.storage.breakers import Breakers
+from workers.storage.turns.breakers import Breakers
 from workers.turns.ports import Samples, TextToSpeech
 
 RATE = 24_000

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from schemas.account import Scope
 from schemas.ids import new_id
 from workers.errors import StorageUnavailableError
-from workers.storage.account_rows import StoredKey
-from workers.storage.key_text import digest_of, new_key
+from workers.storage.accounts.key_text import digest_of, new_key
+from workers.storage.accounts.rows import StoredKey
 
 
 class KeysInADict:

@@ -41,8 +41,8 @@ from schemas.turn import (
     TurnTask,
     UserAudio,
 )
-from workers.storage.history import Entry, History
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.sessions.conversation import Entry, History
+from workers.storage.turns.streams import TurnStreams
 
 DiesAt = Literal["start", "listening", "mid_audio", "before_done"]
 

@@ -6,7 +6,7 @@ from typing import cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from workers.storage.joint_writes import EXPIRE_S, JointWrites
+from workers.storage.turns.joint_writes import EXPIRE_S, JointWrites
 
 
 def entry(text: str) -> dict[str, str | bytes]:

@@ -6,7 +6,7 @@ import random
 from redis.asyncio import Redis
 
 from schemas.turn import UserAudio
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.turns.streams import TurnStreams
 
 
 async def test_a_cancelled_writer_or_reader_always_ends(redis: Redis) -> None:

@@ -5,8 +5,8 @@ import asyncio
 from redis.asyncio import Redis
 
 from schemas.chat import ToolCall, ToolRound
-from workers.storage.history import History
-from workers.storage.tool_records import EXPIRE_S, MAX_TURNS, ToolRecords
+from workers.storage.sessions.conversation import History
+from workers.storage.turns.tool_records import EXPIRE_S, MAX_TURNS, ToolRecords
 
 
 def calls(*names: str) -> ToolRound:

@@ -13,9 +13,9 @@ from schemas.turn import (
     UserAudio,
     input_stream,
 )
-from workers.storage.history import MAX_ENTRIES, Added, Exchange, History
-from workers.storage.joint_writes import EXPIRE_S
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.sessions.conversation import MAX_ENTRIES, Added, Exchange, History
+from workers.storage.turns.joint_writes import EXPIRE_S
+from workers.storage.turns.streams import TurnStreams
 
 
 async def test_the_utterance_comes_out_as_it_went_in(redis: Redis) -> None:

@@ -17,10 +17,9 @@ from workers.agent_config.opening import Check, open_event
 from workers.agent_config.settling import Outcome, settle_group
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
-from workers.storage.batches import count_dead
-from workers.storage.config_events import read_leased
+from workers.storage.batches.batch import count_dead
 from workers.storage.database import reading, writing
-from workers.storage.event_leases import (
+from workers.storage.events.leases import (
     bury_spent,
     give_back,
     is_row,
@@ -28,6 +27,7 @@ from workers.storage.event_leases import (
     note_failure,
     take_lease,
 )
+from workers.storage.events.rows import read_leased
 
 LEASE_S: Final = 10.0
 """How long an event belongs to the worker that took it: longer than applying may take."""

@@ -25,8 +25,8 @@ from workers.agent_config.settling import Outcome
 from workers.agent_config.tasks import RETRIES, RETRY_S
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
-from workers.storage.agent_cache import RENEW_COPY, copy_arguments, copy_key, gone_arguments
-from workers.storage.config_inbox import send_batch, send_event
+from workers.storage.agents.copies import RENEW_COPY, copy_arguments, copy_key, gone_arguments
+from workers.storage.events.inbox import send_batch, send_event
 
 IDLE_S: Final = 0.2
 """How long a batch rests whose next rows all wait for others."""

@@ -18,11 +18,11 @@ from workers.agent_config.opening import Check, open_group
 from workers.agent_config.settling import Outcome, settle_group
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
-from workers.storage.batch_rows import claim_group, put_back
-from workers.storage.config_events import LeasedEvent
+from workers.storage.batches.rows import claim_group, put_back
 from workers.storage.database import writing
-from workers.storage.event_leases import give_back_all
-from workers.storage.group_leases import claim_events, with_earlier_events
+from workers.storage.events.group_leases import claim_events, with_earlier_events
+from workers.storage.events.leases import give_back_all
+from workers.storage.events.rows import LeasedEvent
 
 GROUP: Final = 250
 """Rows in one transaction: a REST call that comes in between waits for one group at most."""

@@ -15,7 +15,7 @@ from workers.agent_config.messages import take_message
 from workers.agent_config.refusal import ChangeRefusedError
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
-from workers.storage.config_inbox import send_event
+from workers.storage.events.inbox import send_event
 
 PAUSE_S: Final = 1.0
 """How long a message is held before it goes back on the queue while the database is away."""

@@ -26,10 +26,10 @@ from schemas.tool import HttpToolView, ToolFields, ToolHeaderView, ToolView
 from workers.agent_config.message_secrets import check_secrets, sealed_values
 from workers.agent_config.refusal import ChangeRefusedError
 from workers.agent_config.vault import Vault
-from workers.storage.account_rows import has_account
-from workers.storage.config_inbox import accept_event
+from workers.storage.accounts.rows import has_account
 from workers.storage.database import writing
-from workers.storage.message_ids import add_message, find_message
+from workers.storage.events.inbox import accept_event
+from workers.storage.events.message_ids import add_message, find_message
 
 MAX_FIELDS: Final = 20
 

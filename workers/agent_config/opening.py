@@ -16,7 +16,7 @@ from workers.agent_config.refusal import ChangeRefusedError
 from workers.agent_config.secret_values import open_secrets
 from workers.agent_config.settling import OpenedEvent
 from workers.agent_config.vault import Vault
-from workers.storage.config_events import LeasedEvent
+from workers.storage.events.rows import LeasedEvent
 from workers.storage.tables import from_microseconds
 
 Check = Callable[[Sequence[LlmView], Sequence[ToolView]], None]

@@ -30,9 +30,9 @@ from workers.providers.trust import trusted_authorities
 from workers.secrets.binding import Binding
 from workers.secrets.envelope import FindKey, decrypt
 from workers.settings import Settings
+from workers.storage.agents.llm_rows import StoredEntry
+from workers.storage.agents.probe_rows import due_probes, put_off, record_probe, take_probe
 from workers.storage.database import reading, writing
-from workers.storage.llm_rows import StoredEntry
-from workers.storage.probe_rows import due_probes, put_off, record_probe, take_probe
 
 AT_ONCE: Final = 8
 """Probes at once in one worker."""

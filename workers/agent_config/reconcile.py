@@ -21,12 +21,12 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from workers.errors import StorageUnavailableError
-from workers.storage.batch_rows import has_lost_rows, regroup
-from workers.storage.batch_sweep import claim_stalled, has_leftovers, stalled, sweep_leftovers
-from workers.storage.config_events import withdraw_overdue
-from workers.storage.config_inbox import RESEND_S, send_batch, send_event
+from workers.storage.batches.rows import has_lost_rows, regroup
+from workers.storage.batches.sweep import claim_stalled, has_leftovers, stalled, sweep_leftovers
 from workers.storage.database import reading, writing
-from workers.storage.event_leases import claim_overdue, overdue
+from workers.storage.events.inbox import RESEND_S, send_batch, send_event
+from workers.storage.events.leases import claim_overdue, overdue
+from workers.storage.events.rows import withdraw_overdue
 
 EVERY_S: Final = 1.0
 AT_A_TIME: Final = 100

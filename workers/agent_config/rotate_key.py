@@ -8,7 +8,7 @@ from workers.agent_config.secret_values import Opened
 from workers.agent_config.vault import Vault
 from workers.secrets.key_ring import KeyEncryptionKey
 from workers.secrets.places import place_of_key
-from workers.storage.llm_rows import StoredEntry
+from workers.storage.agents.llm_rows import StoredEntry
 
 
 def rotated_entries(

@@ -23,8 +23,8 @@ from workers.secrets.places import (
     place_of_key,
     renewed_key_place,
 )
-from workers.storage.llm_rows import StoredEntry
-from workers.storage.tool_rows import StoredHeader
+from workers.storage.agents.llm_rows import StoredEntry
+from workers.storage.agents.tool_rows import StoredHeader
 
 log = structlog.get_logger(__name__)
 

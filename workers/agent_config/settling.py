@@ -36,13 +36,13 @@ from workers.agent_config.states import AgentState, AgentStates
 from workers.agent_config.vault import Vault
 from workers.errors import KeysUnavailableError
 from workers.secrets.key_ring import KeyEncryptionKey
-from workers.storage.agent_rows import (
+from workers.storage.agents.rows import (
     StoredAgent,
 )
-from workers.storage.batches import Effect, count_rows, note_errors
-from workers.storage.config_events import refuse_settled, settle_held
-from workers.storage.tombstones import find_tombstones, put_tombstone
-from workers.storage.webhook_outbox import Told, announce_results
+from workers.storage.agents.tombstones import find_tombstones, put_tombstone
+from workers.storage.batches.batch import Effect, count_rows, note_errors
+from workers.storage.events.rows import refuse_settled, settle_held
+from workers.storage.webhooks.outbox import Told, announce_results
 
 
 class Outcome(NamedTuple):

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from workers.storage.agent_rows import (
+from workers.storage.agents.llm_rows import StoredEntry, entries_of_agents, replace_entries
+from workers.storage.agents.rows import (
     StoredAgent,
     add_agents,
     find_agents_to_change,
     remove_agents,
     replace_agents,
 )
-from workers.storage.llm_rows import StoredEntry, entries_of_agents, replace_entries
-from workers.storage.tool_rows import StoredHeader, headers_of_agents, replace_headers
+from workers.storage.agents.tool_rows import StoredHeader, headers_of_agents, replace_headers
 
 
 @dataclass

@@ -20,8 +20,8 @@ from workers.agent_config.settling import Outcome
 from workers.agent_config.together import apply_together
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
-from workers.storage.agent_cache import STORE_COPY, copy_arguments, copy_key, gone_arguments
-from workers.storage.config_inbox import send_event
+from workers.storage.agents.copies import STORE_COPY, copy_arguments, copy_key, gone_arguments
+from workers.storage.events.inbox import send_event
 
 RESULT_S: Final = 30
 """How long a result waits for its reader, in seconds."""

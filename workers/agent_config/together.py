@@ -17,7 +17,7 @@ from workers.agent_config.opening import Check
 from workers.agent_config.settling import Outcome
 from workers.agent_config.vault import Vault
 from workers.storage.database import reading
-from workers.storage.group_leases import with_open_events
+from workers.storage.events.group_leases import with_open_events
 
 
 def apply_together(

@@ -28,7 +28,7 @@ def create(
 ) -> None:
     """Make an account; then make keys for it: `edgewise keys create --account NAME`."""
     with database() as engine:
-        from workers.storage.keys import make_account
+        from workers.storage.accounts.keys import make_account
 
         make_account(engine, name)
         typer.echo(f"account {name} is there", err=True)
@@ -38,7 +38,7 @@ def create(
 def list_() -> None:
     """List all accounts."""
     with database() as engine:
-        from workers.storage import keys
+        from workers.storage.accounts import keys
 
         rows = [
             (found.name, f"{found.created_at:%Y-%m-%d %H:%M} UTC")

@@ -8,8 +8,8 @@ from redis.exceptions import RedisError
 
 from workers.commands.check import Check
 from workers.settings import Settings
-from workers.storage.breakers import BreakerRule, Breakers, Circuit, Kind, endpoint_name
 from workers.storage.redis_client import connect
+from workers.storage.turns.breakers import BreakerRule, Breakers, Circuit, Kind, endpoint_name
 from workers.supervision.home import Home
 
 NAME: Final = "endpoints left alone"

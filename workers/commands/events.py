@@ -12,7 +12,7 @@ from schemas.config_event import Status
 from workers.commands.console import FAILED, database
 
 if TYPE_CHECKING:
-    from workers.storage.event_reports import EventReport
+    from workers.storage.events.reports import EventReport
 
 events = typer.Typer(
     help="List config events, look at one, try a dead one again.", no_args_is_help=True
@@ -32,7 +32,7 @@ def list_all(
 ) -> None:
     """List events, the newest first; JSON has one object per line."""
     from workers.storage.database import reading
-    from workers.storage.event_reports import list_events
+    from workers.storage.events.reports import list_events
 
     with database() as engine, reading(engine) as connection:
         found = list_events(connection, status, limit, account=account, agent_id=agent)
@@ -60,7 +60,7 @@ def list_all(
 def show(event_id: EventId, *, as_json: AsJson = False) -> None:
     """Show how one event fares: its attempts, its reason, who is on it, when it is sent again."""
     from workers.storage.database import reading
-    from workers.storage.event_reports import report_event
+    from workers.storage.events.reports import report_event
 
     with database() as engine, reading(engine) as connection:
         event = report_event(connection, event_id)
@@ -80,8 +80,8 @@ def retry(event_id: EventId) -> None:
     Refused where its caller was told that nothing changed, or the agent was changed since.
     """
     from workers.storage.database import writing
-    from workers.storage.event_leases import revive
-    from workers.storage.event_reports import report_event
+    from workers.storage.events.leases import revive
+    from workers.storage.events.reports import report_event
 
     with database() as engine, writing(engine) as connection:
         event = report_event(connection, event_id)

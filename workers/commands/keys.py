@@ -44,7 +44,7 @@ def create(
 ) -> None:
     """Make a key and write it on standard output, this once: only its hash is kept."""
     with database() as engine:
-        from workers.storage.keys import make_key
+        from workers.storage.accounts.keys import make_key
 
         key, text = make_key(engine, account, name, [known for known in SCOPES if known in scope])
         note = f"{key.id} of account {account}; keep it now, it is not shown again"
@@ -60,7 +60,7 @@ def list_(
 ) -> None:
     """List keys without the keys themselves; revoked ones, too."""
     with database() as engine:
-        from workers.storage import keys as stored
+        from workers.storage.accounts import keys as stored
 
         rows = [
             (
@@ -82,7 +82,7 @@ def revoke(
 ) -> None:
     """Revoke a key for good; running gateways refuse it after two seconds at most."""
     with database() as engine:
-        from workers.storage.keys import revoke as revoke_key
+        from workers.storage.accounts.keys import revoke as revoke_key
 
         key = revoke_key(engine, key_id)
         typer.echo(f"{key.id} of account {key.account} is revoked", err=True)

@@ -41,7 +41,7 @@ def list_all(
 ) -> None:
     """List webhooks, the newest first; JSON has one object per line."""
     from workers.storage.database import reading
-    from workers.storage.delivery_rows import list_deliveries
+    from workers.storage.webhooks.deliveries import list_deliveries
 
     with database() as engine, reading(engine) as connection:
         found = list_deliveries(
@@ -74,7 +74,7 @@ def list_all(
 def show(webhook_id: Id) -> None:
     """Show one webhook as JSON: what it says, how often it was tried, when it is tried next."""
     from workers.storage.database import reading
-    from workers.storage.delivery_rows import find_delivery
+    from workers.storage.webhooks.deliveries import find_delivery
 
     with database() as engine, reading(engine) as connection:
         found = find_delivery(connection, webhook_id)
@@ -97,8 +97,8 @@ def resend(
     An endpoint that was disabled is sent to again.
     """
     from workers.storage.database import reading, writing
-    from workers.storage.delivery_rows import find_delivery, list_deliveries, send_again
-    from workers.storage.endpoint_rows import enable_endpoint
+    from workers.storage.webhooks.deliveries import find_delivery, list_deliveries, send_again
+    from workers.storage.webhooks.endpoints import enable_endpoint
 
     if (webhook_id is None) == (not failed):
         raise typer.BadParameter("name a webhook, or say --failed")

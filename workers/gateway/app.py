@@ -31,7 +31,7 @@ from workers.gateway.session.registry import SessionRegistry
 from workers.gateway.session.session_history import router as session_history_router
 from workers.gateway.session.sessions import router as sessions_router
 from workers.settings import Settings
-from workers.storage.keys import look_up
+from workers.storage.accounts.keys import look_up
 from workers.web.body_limit import BodyLimit
 from workers.web.key_ring import KeyRing
 from workers.web.request_log import RequestLog

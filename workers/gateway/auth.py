@@ -7,8 +7,8 @@ from fastapi import Request
 
 from schemas.account import Scope
 from workers.gateway.rest_errors import ApiError
-from workers.storage.key_text import is_token
-from workers.storage.session_tokens import redeem_token
+from workers.storage.accounts.key_text import is_token
+from workers.storage.accounts.session_tokens import redeem_token
 from workers.web.bearer import presented_key
 from workers.web.callers import Caller
 from workers.web.guarded import guarded_by

@@ -7,8 +7,8 @@ from celery import Celery
 from schemas.agent import Agent
 from schemas.session_history import MessageEntry, Reason, TurnEntry
 from workers.settings import Settings
-from workers.storage.history import History
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.sessions.conversation import History
+from workers.storage.turns.streams import TurnStreams
 
 
 class Agents(Protocol):

@@ -25,13 +25,13 @@ from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.secrets.key_files import keys_folder
 from workers.secrets.secret_box import SecretBox
 from workers.settings import Settings
-from workers.storage.agents import AgentStore
+from workers.storage.agents.lookup import AgentStore
 from workers.storage.database import open_engine
-from workers.storage.history import History
 from workers.storage.redis_client import connect
-from workers.storage.session_history import SessionHistory
-from workers.storage.session_recorder import SessionRecorder
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.sessions.conversation import History
+from workers.storage.sessions.history import SessionHistory
+from workers.storage.sessions.recorder import SessionRecorder
+from workers.storage.turns.streams import TurnStreams
 from workers.storage.upgrade import upgrade_engine
 
 RETRY_S = 2.0

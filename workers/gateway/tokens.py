@@ -9,7 +9,7 @@ from pydantic import Field, StrictInt
 from schemas.closed import Closed
 from workers.gateway.auth import may_talk
 from workers.gateway.resources import Resources
-from workers.storage.session_tokens import TokenGrant, issue_token
+from workers.storage.accounts.session_tokens import TokenGrant, issue_token
 from workers.web.callers import Caller
 from workers.web.guarded import guarded_by
 

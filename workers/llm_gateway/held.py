@@ -17,8 +17,8 @@ from workers.llm_gateway.usage import Usage
 from workers.providers.trust import trusted_authorities
 from workers.providers.warm_connections import WarmConnections
 from workers.settings import Settings
+from workers.storage.accounts.keys import look_up
 from workers.storage.database import open_engine
-from workers.storage.keys import look_up
 from workers.storage.redis_client import connect
 from workers.web.key_ring import KeyRing
 

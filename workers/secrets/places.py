@@ -1,8 +1,8 @@
 """The place of each kind of secret value."""
 
 from workers.secrets.binding import Binding
-from workers.storage.llm_rows import StoredEntry
-from workers.storage.tool_rows import StoredHeader
+from workers.storage.agents.llm_rows import StoredEntry
+from workers.storage.agents.tool_rows import StoredHeader
 
 
 def place_of_key(entry: StoredEntry) -> Binding:

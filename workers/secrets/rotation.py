@@ -18,21 +18,21 @@ from workers.secrets.binding import Binding
 from workers.secrets.envelope import rewrap
 from workers.secrets.key_ring import KeyEncryptionKey, KeyRingReader, make_key
 from workers.secrets.places import place_of_header, place_of_key
-from workers.storage.database import reading, writing
-from workers.storage.llm_rows import (
+from workers.storage.agents.llm_rows import (
     Place,
     StoredEntry,
     count_by_key,
     entries_under_other_keys,
     move_entry,
 )
-from workers.storage.secret_keys import current_key, known_keys, make_current
-from workers.storage.tool_rows import (
+from workers.storage.agents.tool_rows import (
     StoredHeader,
     count_headers_by_key,
     headers_under_other_keys,
     move_header,
 )
+from workers.storage.database import reading, writing
+from workers.storage.secret_keys import current_key, known_keys, make_current
 
 BATCH: Final = 200
 S = TypeVar("S", StoredEntry, StoredHeader)

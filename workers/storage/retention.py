@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Column, Connection, Table, delete, select, tuple_
 
-from workers.storage.batch_sweep import retire_done
+from workers.storage.batches.sweep import retire_done
 from workers.storage.tables import (
     agent_tombstones,
     config_events,

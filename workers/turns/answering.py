@@ -9,7 +9,7 @@ from typing import Self
 from schemas.chat import ChatEvent, ChatRequest
 from workers.errors import ModelError
 from workers.providers.chat import Budget
-from workers.storage.breakers import Breakers
+from workers.storage.turns.breakers import Breakers
 from workers.turns.asking import Asking, Entry, Tries, Until
 from workers.turns.latencies import Latencies
 

@@ -12,7 +12,7 @@ from schemas.chat import Answered, ChatEvent, ChatRequest, FailedTry, Finished
 from schemas.llm_health import CircuitState
 from workers.errors import ModelError
 from workers.providers.chat import Budget
-from workers.storage.breakers import Breakers
+from workers.storage.turns.breakers import Breakers
 from workers.turns.latencies import Latencies
 from workers.turns.ports import Chat
 from workers.turns.retrying import UNWELL, pause_before_retry

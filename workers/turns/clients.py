@@ -9,13 +9,13 @@ from workers.providers.chat import Endpoint, open_client
 from workers.providers.http_tool import open_tool_client
 from workers.providers.trust import trusted_authorities
 from workers.settings import OFFLINE_MODEL, Settings
-from workers.storage.agents import AgentStore
-from workers.storage.breakers import BreakerRule, Breakers
+from workers.storage.agents.lookup import AgentStore
 from workers.storage.database import open_engine
-from workers.storage.history import History
 from workers.storage.redis_client import connect
-from workers.storage.tool_records import ToolRecords
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.sessions.conversation import History
+from workers.storage.turns.breakers import BreakerRule, Breakers
+from workers.storage.turns.streams import TurnStreams
+from workers.storage.turns.tool_records import ToolRecords
 from workers.turns.due_first import DueFirst
 from workers.turns.entry_reader import EntryReader
 from workers.turns.models import Models, budget_of

@@ -16,8 +16,8 @@ from workers.secrets.envelope import decrypt
 from workers.secrets.key_files import keys_folder
 from workers.secrets.key_ring import KeyRingReader, read_key_ring
 from workers.settings import Settings
+from workers.storage.agents.llm_rows import StoredEntry, entries_of
 from workers.storage.database import reading
-from workers.storage.llm_rows import StoredEntry, entries_of
 
 KEPT: Final = 1_024
 """Of how many agents a worker remembers the entries, in their envelopes, for when the database

@@ -9,8 +9,8 @@ from workers.errors import ModelError
 from workers.providers.chat import Budget, Endpoint, OpenAiChat
 from workers.providers.chat_usage import SilentOnUsage
 from workers.settings import Settings
-from workers.storage.breakers import Breakers, endpoint_name
-from workers.storage.llm_rows import StoredEntry
+from workers.storage.agents.llm_rows import StoredEntry
+from workers.storage.turns.breakers import Breakers, endpoint_name
 from workers.turns.answering import Answering, AnsweringRule
 from workers.turns.asking import Entry
 from workers.turns.entry_reader import EntryReader

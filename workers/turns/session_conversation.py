@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Final
 
 from schemas.chat import Message, ToolRound
-from workers.storage.history import Added, History
-from workers.storage.tool_records import ToolRecords
+from workers.storage.sessions.conversation import Added, History
+from workers.storage.turns.tool_records import ToolRecords
 from workers.turns.tool_rounds import told
 
 MAX_RESULT: Final = 2_000

@@ -24,7 +24,7 @@ from workers.providers.speech.speech_endpoint import SpeechEndpoint
 from workers.providers.speech.speech_voices import read_voices
 from workers.providers.trust import trusted_authorities
 from workers.settings import Settings
-from workers.storage.breakers import Breakers
+from workers.storage.turns.breakers import Breakers
 from workers.turns.due_first import DueFirst, Playing
 from workers.turns.hearing import Hearing
 from workers.turns.ports import SpeechToText, TextToSpeech

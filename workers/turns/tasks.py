@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from schemas.turn import TURN_TASK, Done, Started, TurnError, TurnReply, TurnTask
 from workers.errors import StorageUnavailableError
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.turns.streams import TurnStreams
 from workers.turns.clients import Clients
 from workers.turns.groups import first_error
 from workers.turns.loop import LoopThread

@@ -15,8 +15,8 @@ from workers.secrets.key_files import keys_folder
 from workers.secrets.key_ring import KeyRingReader, read_key_ring
 from workers.secrets.places import place_of_header
 from workers.settings import Settings
+from workers.storage.agents.tool_rows import headers_of
 from workers.storage.database import reading
-from workers.storage.tool_rows import headers_of
 
 Headers = tuple[tuple[str, SecretStr], ...]
 

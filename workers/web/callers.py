@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from schemas.account import DEFAULT_ACCOUNT, Scope
-from workers.storage.account_rows import StoredKey
+from workers.storage.accounts.rows import StoredKey
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Final
 import structlog
 
 from workers.errors import StorageUnavailableError
-from workers.storage.account_rows import StoredKey
-from workers.storage.key_text import digest_of, is_key
+from workers.storage.accounts.key_text import digest_of, is_key
+from workers.storage.accounts.rows import StoredKey
 from workers.web.callers import OPERATOR, Caller, caller_of
 
 FRESH_S: Final = 2.0

@@ -29,7 +29,7 @@ from workers.secrets.key_files import keys_folder
 from workers.secrets.secret_box import SecretBox
 from workers.settings import Settings
 from workers.storage.database import reading, writing
-from workers.storage.delivery_rows import (
+from workers.storage.webhooks.deliveries import (
     Delivery,
     claim_due,
     fail_all_of,
@@ -37,15 +37,15 @@ from workers.storage.delivery_rows import (
     is_any_due,
     settle,
 )
-from workers.storage.endpoint_rows import (
+from workers.storage.webhooks.endpoints import (
     StoredEndpoint,
     disable_endpoint,
     find_endpoint,
     note_delivered,
 )
-from workers.storage.webhook_outbox import TRIED_FOR, DeliveryStatus
-from workers.storage.webhook_receipts import forget_old_receipts
-from workers.storage.webhook_secret_rows import valid_secrets
+from workers.storage.webhooks.outbox import TRIED_FOR, DeliveryStatus
+from workers.storage.webhooks.receipts import forget_old_receipts
+from workers.storage.webhooks.secrets import valid_secrets
 from workers.webhooks.backoff import next_attempt
 from workers.webhooks.post import AT_ONCE, ATTEMPT_S, Outcome, Poster
 from workers.webhooks.signature import key_of, signed_headers

@@ -17,8 +17,8 @@ from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
 from workers.secrets.sealing import read_public_key, seal
 from workers.settings import Settings
-from workers.storage.config_events import NewEvent, add_events
 from workers.storage.database import writing
+from workers.storage.events.rows import NewEvent, add_events
 from workers.storage.tables import to_microseconds
 
 NOW = datetime(2026, 11, 22, 19, 5, 0, 123456, tzinfo=UTC)

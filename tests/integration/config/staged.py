@@ -19,8 +19,8 @@ from workers.secrets.binding import Binding
 from workers.secrets.key_files import keys_folder
 from workers.secrets.sealing import read_public_key, seal
 from workers.settings import Settings
-from workers.storage.batch_rows import StagedRow, stage_rows
-from workers.storage.batches import errors_after, find_batch, open_batch, turn_on
+from workers.storage.batches.batch import errors_after, find_batch, open_batch, turn_on
+from workers.storage.batches.rows import StagedRow, stage_rows
 from workers.storage.database import reading, writing
 
 

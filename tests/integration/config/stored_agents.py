@@ -8,11 +8,11 @@ from schemas.agent import AgentCreate, Voice
 from schemas.config_event import AgentUpsert
 from schemas.ids import new_id
 from workers.agent_config.apply import apply_event
-from workers.storage.agent_rows import (
+from workers.storage.agents.rows import (
     StoredAgent,
 )
-from workers.storage.config_events import NewEvent, add_events
 from workers.storage.database import writing
+from workers.storage.events.rows import NewEvent, add_events
 from workers.storage.tables import to_microseconds
 
 NOW = datetime(2026, 11, 22, 19, 5, 0, 123456, tzinfo=UTC)

@@ -10,11 +10,11 @@ from tests.integration.config.stored_agents import change, store
 from tests.servers.parts import configure
 from workers.errors import StorageUnavailableError
 from workers.settings import Settings
-from workers.storage.agent_cache import STORE_COPY, copy_arguments, copy_key
-from workers.storage.agent_rows import (
+from workers.storage.agents.copies import STORE_COPY, copy_arguments, copy_key
+from workers.storage.agents.lookup import AgentStore
+from workers.storage.agents.rows import (
     put_agent,
 )
-from workers.storage.agents import AgentStore
 from workers.storage.database import open_engine, writing
 from workers.storage.redis_client import connect
 

@@ -21,11 +21,11 @@ from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
 from workers.secrets.places import place_of_key
 from workers.settings import Settings
-from workers.storage.agent_rows import StoredAgent, add_agents, find_agent
-from workers.storage.batches import find_by_key
+from workers.storage.agents.llm_rows import entries_of
+from workers.storage.agents.rows import StoredAgent, add_agents, find_agent
+from workers.storage.batches.batch import find_by_key
 from workers.storage.database import reading
-from workers.storage.event_reports import list_events
-from workers.storage.llm_rows import entries_of
+from workers.storage.events.reports import list_events
 
 
 @pytest.fixture

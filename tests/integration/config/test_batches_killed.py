@@ -15,8 +15,8 @@ from tests.integration.config.test_killed_workers import queue, quick
 from tests.servers.parts import running_config_worker, running_gateway
 from tests.servers.system import wait_for
 from workers.settings import Settings
-from workers.storage.config_inbox import send_batch
 from workers.storage.database import reading, writing
+from workers.storage.events.inbox import send_batch
 
 __all__ = ["queue", "quick"]  # fixtures
 ROWS = 1_500

@@ -18,8 +18,8 @@ from workers.celery_app import make_celery
 from workers.errors import StorageUnavailableError
 from workers.gateway.configuring.change_writer import WAIT_S, ChangeWriter, Written
 from workers.settings import Settings
-from workers.storage.config_inbox import SealedChange
 from workers.storage.database import open_engine, reading
+from workers.storage.events.inbox import SealedChange
 from workers.storage.tables import config_events
 
 

@@ -18,11 +18,11 @@ from workers.agent_config.together import apply_together
 from workers.errors import StorageUnavailableError
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
-from workers.storage.agent_rows import StoredAgent, find_agent
-from workers.storage.config_events import settle_event
-from workers.storage.config_inbox import SealedChange, accept_events
+from workers.storage.agents.rows import StoredAgent, find_agent
 from workers.storage.database import reading, writing
-from workers.storage.group_leases import claim_events
+from workers.storage.events.group_leases import claim_events
+from workers.storage.events.inbox import SealedChange, accept_events
+from workers.storage.events.rows import settle_event
 
 DEADLY = "https://deadly.example.com/v1"
 

@@ -28,11 +28,11 @@ from workers.agent_config.reconcile import reconcile
 from workers.errors import StorageUnavailableError
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
-from workers.storage.agent_rows import find_agent
-from workers.storage.config_inbox import accept_event
+from workers.storage.agents.rows import find_agent
 from workers.storage.database import reading, writing
-from workers.storage.event_leases import ENDED_IN_THE_MIDDLE, take_lease
-from workers.storage.event_reports import EventReport, report_event
+from workers.storage.events.inbox import accept_event
+from workers.storage.events.leases import ENDED_IN_THE_MIDDLE, take_lease
+from workers.storage.events.reports import EventReport, report_event
 
 
 def plain(agent_id: str | None = None, name: str = "a") -> AgentUpsert:

@@ -25,7 +25,7 @@ from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.providers.chat import Endpoint, open_client
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
-from workers.storage.breakers import BreakerRule, Breakers, endpoint_name
+from workers.storage.turns.breakers import BreakerRule, Breakers, endpoint_name
 from workers.turns.entry_reader import EntryReader
 from workers.turns.models import Models, budget_of
 

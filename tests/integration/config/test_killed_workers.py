@@ -22,9 +22,9 @@ from tests.servers.parts import running_config_worker as running_worker
 from tests.servers.system import wait_for
 from workers.celery_app import make_celery
 from workers.settings import Settings
-from workers.storage.agent_rows import find_agent
-from workers.storage.config_inbox import accept_event, send_event, send_events
+from workers.storage.agents.rows import find_agent
 from workers.storage.database import reading, writing
+from workers.storage.events.inbox import accept_event, send_event, send_events
 
 LEASE_S = 1.5
 TOGETHER = 7

@@ -28,9 +28,9 @@ from workers.providers.chat import Endpoint
 from workers.secrets.key_files import keys_folder
 from workers.secrets.key_ring import key_files, make_key
 from workers.settings import Settings
-from workers.storage.config_events import settle_event, withdraw_overdue
+from workers.storage.agents.llm_rows import entries_of
 from workers.storage.database import reading, writing
-from workers.storage.llm_rows import entries_of
+from workers.storage.events.rows import settle_event, withdraw_overdue
 from workers.turns.entry_reader import EntryReader
 
 KEY = "sk-planted-5d21"

@@ -25,10 +25,10 @@ from workers.secrets.places import (
 )
 from workers.secrets.sealing import read_public_key, seal
 from workers.settings import Settings
-from workers.storage.config_events import find_event
+from workers.storage.agents.llm_rows import entries_of
+from workers.storage.agents.tool_rows import headers_of
 from workers.storage.database import open_engine, reading
-from workers.storage.llm_rows import entries_of
-from workers.storage.tool_rows import headers_of
+from workers.storage.events.rows import find_event
 
 SEALED = {"base_url": "https://8.8.8.8/v1", "model": "m", "sealed_api_key": "x"}
 TOOL = {"name": "t", "description": "d"}

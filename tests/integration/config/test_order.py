@@ -12,7 +12,7 @@ from schemas.ids import agent_id_of, new_id
 from tests.integration.config.keys import NOW, accept, change
 from workers.agent_config.apply import apply_event
 from workers.agent_config.order import AHEAD_S, OUT_OF_DATE
-from workers.storage.agent_rows import find_agent
+from workers.storage.agents.rows import find_agent
 from workers.storage.database import reading
 
 

@@ -20,8 +20,8 @@ from workers.agent_config.probing import AT_ONCE, PER_ENDPOINT, Prober, ProbeWor
 from workers.agent_config.vault import Vault
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
+from workers.storage.agents.probe_rows import ask_for_probe, health_of
 from workers.storage.database import reading, writing
-from workers.storage.probe_rows import ask_for_probe, health_of
 
 EVERY_S = 1_000.0
 

@@ -22,9 +22,9 @@ from tests.servers.system import clean_environment, wait_for
 from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
-from workers.storage.agent_rows import StoredAgent, find_agent
+from workers.storage.agents.rows import StoredAgent, find_agent
 from workers.storage.database import open_engine, reading
-from workers.storage.event_reports import EventReport, list_events
+from workers.storage.events.reports import EventReport, list_events
 
 PAGE = (Path(__file__).parents[3] / "docs" / "queue.md").read_text()
 MAKE, RENEW, BY_REDIS, BY_AMQP = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

@@ -17,7 +17,7 @@ from workers.agent_config.messages import take_message
 from workers.agent_config.sweep import sweep
 from workers.settings import Settings
 from workers.storage.database import reading
-from workers.storage.message_ids import find_message
+from workers.storage.events.message_ids import find_message
 from workers.storage.retention import forget_before
 
 LATER = timedelta(days=30)

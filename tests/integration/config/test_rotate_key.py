@@ -17,8 +17,8 @@ from workers.secrets.key_files import keys_folder
 from workers.secrets.places import place_of_key, renewed_key_place
 from workers.secrets.sealing import read_public_key, seal
 from workers.settings import Settings
+from workers.storage.agents.llm_rows import entries_of
 from workers.storage.database import reading
-from workers.storage.llm_rows import entries_of
 from workers.turns.entry_reader import EntryReader
 
 OTHER = "https://other.example.com/v1"

@@ -28,13 +28,13 @@ from workers.secrets.rotation import rotate
 from workers.secrets.sealing import read_public_key, sealing_key_id
 from workers.secrets.unsealing import read_private_key
 from workers.settings import Settings
-from workers.storage.database import reading, writing
-from workers.storage.llm_rows import (
+from workers.storage.agents.llm_rows import (
     StoredEntry,
     count_by_key,
     entries_of,
     replace_entries,
 )
+from workers.storage.database import reading, writing
 from workers.storage.secret_keys import current_key
 
 ENTRIES = 1_500

@@ -18,14 +18,14 @@ from tests.servers.parts import configure, environment
 from workers.agent_config.apply import apply_event
 from workers.errors import ConfigurationError, StorageUnavailableError
 from workers.settings import Settings
-from workers.storage.agent_rows import (
+from workers.storage.agents.rows import (
     find_agent,
     page_of_agents,
     position_of,
     put_agent,
 )
-from workers.storage.config_events import find_event, settle_event
 from workers.storage.database import open_engine, reading, writing
+from workers.storage.events.rows import find_event, settle_event
 from workers.storage.tables import metadata
 from workers.storage.upgrade import is_newest, upgrade, upgrade_engine
 

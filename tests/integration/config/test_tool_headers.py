@@ -19,8 +19,8 @@ from workers.secrets.places import header_place, place_of_header
 from workers.secrets.rotation import list_keys, rotate
 from workers.secrets.sealing import read_public_key, seal
 from workers.settings import Settings
+from workers.storage.agents.tool_rows import StoredHeader, headers_of
 from workers.storage.database import reading
-from workers.storage.tool_rows import StoredHeader, headers_of
 
 URL = "https://tool.example.com/weather"
 TOOL = ToolView(

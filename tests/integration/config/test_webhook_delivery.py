@@ -24,11 +24,11 @@ from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.secrets.key_files import keys_folder
 from workers.secrets.secret_box import SecretBox
 from workers.settings import Settings
-from workers.storage.config_events import withdraw_overdue
 from workers.storage.database import reading, writing
-from workers.storage.delivery_rows import Delivery, list_deliveries
-from workers.storage.endpoint_rows import StoredEndpoint, find_endpoint
-from workers.storage.webhook_outbox import announce
+from workers.storage.events.rows import withdraw_overdue
+from workers.storage.webhooks.deliveries import Delivery, list_deliveries
+from workers.storage.webhooks.endpoints import StoredEndpoint, find_endpoint
+from workers.storage.webhooks.outbox import announce
 from workers.webhooks.deliver import LEASE, Deliverer
 from workers.webhooks.post import Poster
 

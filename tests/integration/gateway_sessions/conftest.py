@@ -20,8 +20,8 @@ from workers.gateway.rest_errors import add_error_handlers, crash_response
 from workers.gateway.session.registry import SessionRegistry
 from workers.gateway.session.sessions import router
 from workers.settings import Settings
-from workers.storage.history import Exchange, History
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.sessions.conversation import Exchange, History
+from workers.storage.turns.streams import TurnStreams
 from workers.web.key_ring import KeyRing
 from workers.web.request_log import RequestLog
 

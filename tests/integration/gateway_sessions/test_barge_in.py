@@ -10,7 +10,7 @@ from schemas.turn import Cancel, TurnInput, TurnTask
 from tests.fakes.scripted_turn_worker import Script, ScriptedTurnWorker, place_of
 from tests.integration.gateway_sessions.client import Client
 from tests.integration.gateway_sessions.conftest import Gateway
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.turns.streams import TurnStreams
 
 SPEECH = [b"\x78" + bytes([number]) * 40 for number in range(12)]
 LONG = Script(sentences=("One two three four five six seven eight nine ten.",), packets=200)

@@ -18,7 +18,7 @@ from schemas.session_events import (
 from tests.fakes.scripted_turn_worker import Script, ScriptedTurnWorker
 from tests.integration.gateway_sessions.client import Client
 from tests.integration.gateway_sessions.conftest import Gateway
-from workers.storage.history import Added, Exchange
+from workers.storage.sessions.conversation import Added, Exchange
 
 SPEECH = [b"\x78" + bytes([number]) * 40 for number in range(12)]
 SHORT = Script(sentences=("The timer is up.",), packets=10)

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from schemas.session_events import SessionError, SessionReady
 from tests.integration.gateway_sessions.client import Client
 from tests.integration.gateway_sessions.conftest import Gateway
-from workers.storage.session_tokens import TokenGrant, issue_token
+from workers.storage.accounts.session_tokens import TokenGrant, issue_token
 
 
 def _calling_with(gateway: Gateway, token: str) -> httpx.AsyncClient:

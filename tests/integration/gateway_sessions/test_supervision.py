@@ -31,7 +31,7 @@ from tests.integration.gateway_sessions.conftest import Gateway, StartGateway
 from workers.gateway.session.apology import TEXT
 from workers.settings import Settings
 from workers.storage.redis_client import connect
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.turns.streams import TurnStreams
 from workers.supervision.embedded_redis import private_redis
 
 SPEECH = [b"\x78" + bytes([number]) * 40 for number in range(12)]

@@ -16,8 +16,8 @@ from workers.errors import StorageUnavailableError
 from workers.llm_gateway.relay import Tokens
 from workers.llm_gateway.usage import Usage
 from workers.settings import Settings
+from workers.storage.accounts.keys import make_account, make_key
 from workers.storage.database import open_engine
-from workers.storage.keys import make_account, make_key
 from workers.storage.redis_client import connect
 from workers.storage.upgrade import upgrade_engine
 from workers.supervision.embedded_redis import private_redis

@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 from workers.providers.speech.engine_breaker import ENGINE_RULE, EngineBreaker, engine_name
 from workers.providers.speech.speech_endpoint import EndpointError, SpeechEndpoint
 from workers.settings import Settings
-from workers.storage.breakers import Breakers
 from workers.storage.redis_client import connect
+from workers.storage.turns.breakers import Breakers
 
 ENDPOINT = SpeechEndpoint("http://127.0.0.1:1/v1", "stub")
 NAME = engine_name(ENDPOINT)

@@ -29,7 +29,7 @@ from workers.providers.speech.engine_breaker import ENGINE_RULE, EngineBreaker
 from workers.providers.speech.openai_stt import OpenAiStt, SttBudget
 from workers.providers.speech.openai_tts import OpenAiTts, TtsBudget
 from workers.providers.speech.speech_endpoint import SpeechEndpoint
-from workers.storage.breakers import Breakers
+from workers.storage.turns.breakers import Breakers
 from workers.turns.ports import Samples
 
 ALLOW = parse_allow("127.0.0.1")

@@ -16,7 +16,7 @@ from schemas.ids import agent_id_of, new_id
 from tests.servers.planted import found_in, found_under, planted
 from tests.servers.system import wait_for
 from workers.settings import Settings
-from workers.storage.batch_tables import batches
+from workers.storage.batches.tables import batches
 from workers.storage.database import reading
 
 NDJSON = "application/x-ndjson"

@@ -17,7 +17,7 @@ from tests.servers.parts import Part, flush, running_gateway
 from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
-from workers.storage.batch_sweep import has_leftovers, sweep_leftovers
+from workers.storage.batches.sweep import has_leftovers, sweep_leftovers
 from workers.storage.database import reading, writing
 
 FLAT = 50_000_000

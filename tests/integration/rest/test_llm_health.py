@@ -22,9 +22,9 @@ from tests.servers.system import wait_for
 from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
-from workers.storage.breakers import BreakerRule, Breakers, endpoint_name
 from workers.storage.database import open_engine, writing
 from workers.storage.redis_client import connect
+from workers.storage.turns.breakers import BreakerRule, Breakers, endpoint_name
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
 from workers.storage.database import open_engine, writing
-from workers.storage.session_documents import to_document
-from workers.storage.session_rows import end_session, put_entry, put_session
+from workers.storage.sessions.documents import to_document
+from workers.storage.sessions.rows import end_session, put_entry, put_session
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ACCOUNT = "historians"

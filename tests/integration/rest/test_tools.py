@@ -8,8 +8,8 @@ import pytest
 from tests.integration.rest.test_agents import create
 from tests.servers.planted import found_in, planted
 from workers.settings import Settings
+from workers.storage.agents.tool_rows import headers_of
 from workers.storage.database import open_engine, reading
-from workers.storage.tool_rows import headers_of
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 CLIENT = {"name": "lights_on", "description": "Switches the lights on."}

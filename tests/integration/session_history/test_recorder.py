@@ -14,13 +14,13 @@ from tests.integration.session_history.entries import message, turn
 from tests.servers.parts import configure
 from tests.servers.postgres import running_postgres
 from workers.settings import Settings
-from workers.storage import session_recorder
 from workers.storage.database import open_engine, reading, writing
-from workers.storage.history import Added, History
-from workers.storage.session_documents import Entry
-from workers.storage.session_history import SessionHistory
-from workers.storage.session_recorder import Rhythm, SessionRecorder
-from workers.storage.session_rows import (
+from workers.storage.sessions import recorder as session_recorder
+from workers.storage.sessions.conversation import Added, History
+from workers.storage.sessions.documents import Entry
+from workers.storage.sessions.history import SessionHistory
+from workers.storage.sessions.recorder import Rhythm, SessionRecorder
+from workers.storage.sessions.rows import (
     StoredSession,
     end_session,
     find_session,

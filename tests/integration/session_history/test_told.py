@@ -8,16 +8,16 @@ from sqlalchemy import Engine
 from schemas.ids import new_id
 from tests.integration.session_history.entries import turn
 from workers.storage.database import reading, writing
-from workers.storage.delivery_rows import Delivery, list_deliveries
-from workers.storage.endpoint_rows import StoredEndpoint, add_endpoint
-from workers.storage.session_recorder import SessionRecorder
-from workers.storage.session_rows import (
+from workers.storage.sessions.recorder import SessionRecorder
+from workers.storage.sessions.rows import (
     end_lost,
     end_session,
     page_of_entries,
     page_of_sessions,
     put_session,
 )
+from workers.storage.webhooks.deliveries import Delivery, list_deliveries
+from workers.storage.webhooks.endpoints import StoredEndpoint, add_endpoint
 
 BEGAN = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
 

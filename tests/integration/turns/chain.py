@@ -13,7 +13,7 @@ from tests.servers.model_server import ModelServer
 from workers.errors import ModelError
 from workers.providers.base_url_allow import parse_allow
 from workers.providers.chat import Budget, Endpoint, OpenAiChat, open_client
-from workers.storage.breakers import BreakerRule, Breakers, endpoint_name
+from workers.storage.turns.breakers import BreakerRule, Breakers, endpoint_name
 from workers.turns.answering import Answering, AnsweringRule
 from workers.turns.asking import Entry
 from workers.turns.latencies import Latencies

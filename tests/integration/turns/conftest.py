@@ -42,11 +42,11 @@ from schemas.turn import (
 from tests.servers.model_server import ModelServer
 from workers.celery_app import make_celery
 from workers.settings import Settings
-from workers.storage.agent_rows import put_agent
+from workers.storage.agents.rows import put_agent
 from workers.storage.database import open_engine, writing
-from workers.storage.history import History
 from workers.storage.redis_client import connect
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.sessions.conversation import History
+from workers.storage.turns.streams import TurnStreams
 from workers.storage.upgrade import upgrade
 
 PACKET_S = 0.02

@@ -25,7 +25,7 @@ from schemas.turn import (
 )
 from tests.integration.turns.conftest import Gateway, opus, recording
 from tests.servers.model_server import ModelServer
-from workers.storage.history import Added, Exchange
+from workers.storage.sessions.conversation import Added, Exchange
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

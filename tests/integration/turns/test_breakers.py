@@ -12,8 +12,8 @@ from tests.integration.turns.chain import Chain, read, running_chain
 from tests.servers.stalls import Stalls
 from workers.errors import ModelError
 from workers.settings import Settings
-from workers.storage.breakers import BreakerRule, Breakers, endpoint_name
 from workers.storage.redis_client import connect
+from workers.storage.turns.breakers import BreakerRule, Breakers, endpoint_name
 
 RULE = BreakerRule(failures=3, open_s=0.5)
 NAME = endpoint_name("one", "https://models.example.com", "m")

@@ -15,7 +15,7 @@ from tests.fakes.stage import Stage
 from tests.integration.turns.chain import Chain, running_chain
 from tests.integration.turns.failed_turn import clean_turn
 from workers.settings import Settings
-from workers.storage.tool_records import ToolRecords
+from workers.storage.turns.tool_records import ToolRecords
 from workers.turns.tool_headers import HeaderReader
 from workers.turns.toolbox import AgentTools, TurnToolbox
 

@@ -14,8 +14,8 @@ from workers.llm_stub.server import SPEECH, TRANSCRIPTIONS
 from workers.providers.speech.engine_breaker import engine_name
 from workers.providers.speech.speech_endpoint import SpeechEndpoint
 from workers.settings import Settings
-from workers.storage.breakers import BreakerRule, Breakers
 from workers.storage.redis_client import connect
+from workers.storage.turns.breakers import BreakerRule, Breakers
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

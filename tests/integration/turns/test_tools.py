@@ -30,9 +30,9 @@ from workers.secrets.key_ring import read_key_ring
 from workers.secrets.make_keys import make_missing_keys
 from workers.secrets.places import header_place
 from workers.settings import Settings
+from workers.storage.agents.tool_rows import StoredHeader, replace_headers
 from workers.storage.database import open_engine, writing
-from workers.storage.history import Exchange
-from workers.storage.tool_rows import StoredHeader, replace_headers
+from workers.storage.sessions.conversation import Exchange
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -24,8 +24,8 @@ from workers.commands.checks import (
 from workers.commands.doctor import MASK, run_doctor, shown, source_of, without_password
 from workers.llm_stub.server import LlmStub
 from workers.settings import Settings
-from workers.storage.breakers import BreakerRule, Breakers, endpoint_name
 from workers.storage.redis_client import connect
+from workers.storage.turns.breakers import BreakerRule, Breakers, endpoint_name
 
 
 def settings_of(tmp_path: Path, **more: object) -> Settings:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.agent import Agent, Input, Output, Voice
-from workers.storage.agent_cache import FRESH_S, KEEP_S, copy_arguments, is_fresh, read_copy
-from workers.storage.agent_rows import StoredAgent, position_of
+from workers.storage.agents.copies import FRESH_S, KEEP_S, copy_arguments, is_fresh, read_copy
+from workers.storage.agents.rows import StoredAgent, position_of
 from workers.storage.tables import from_microseconds, to_microseconds
 
 NOW = datetime(2026, 11, 22, 19, 5, 0, 123456, tzinfo=UTC)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.session_history import SentRequest, TurnEntry
 from tests.integration.session_history.entries import message, turn
-from workers.storage.session_documents import (
+from workers.storage.sessions.documents import (
     MAX_MESSAGES,
     Bodies,
     Entry,

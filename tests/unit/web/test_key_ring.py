@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.account import SCOPES, Scope
 from tests.fakes.keys import KeysInADict
 from workers.errors import StorageUnavailableError
-from workers.storage.key_text import digest_of, is_key, is_token, new_key, new_token
+from workers.storage.accounts.key_text import digest_of, is_key, is_token, new_key, new_token
 from workers.web import key_ring
 from workers.web.callers import OPERATOR, Caller
 from workers.web.key_ring import FRESH_S, GRACE_S, MOST_LOOKS, KeyRing

@@ -32,10 +32,10 @@ from schemas.tool import Tool, ToolView
 from workers.gateway.configuring.change_writer import ChangeWriter
 from workers.gateway.configuring.sealer import Sealer
 from workers.gateway.rest_errors import ApiError, unavailable
-from workers.storage.agent_rows import find_agent
-from workers.storage.config_events import find_event, settle_event
-from workers.storage.config_inbox import SealedChange
+from workers.storage.agents.rows import find_agent
 from workers.storage.database import writing
+from workers.storage.events.inbox import SealedChange
+from workers.storage.events.rows import find_event, settle_event
 
 _REFUSALS: Final = {"agent_not_found": 404, "validation_error": 422}
 

@@ -13,7 +13,7 @@ from workers.gateway.auth import GuardedRoute, require_account
 from workers.gateway.cursors import read_cursor, write_cursor
 from workers.gateway.resources import Resources
 from workers.gateway.rest_errors import ApiError
-from workers.storage.agent_rows import position_of
+from workers.storage.agents.rows import position_of
 
 MOST_WHOLE: Final = 50
 """Whole records on a page, which may be some 100 kB each, and agents that are asked for by name."""

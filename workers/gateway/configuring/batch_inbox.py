@@ -21,9 +21,9 @@ from workers.batch_files.rows import RowReader
 from workers.gateway.configuring.batch_stager import SILENT_S, BatchStager
 from workers.gateway.configuring.sealer import Sealer
 from workers.gateway.rest_errors import ApiError
-from workers.storage.batches import HeldKey, errors_after, find_batch, find_by_key, open_batch
-from workers.storage.config_inbox import send_batch
+from workers.storage.batches.batch import HeldKey, errors_after, find_batch, find_by_key, open_batch
 from workers.storage.database import reading, writing
+from workers.storage.events.inbox import send_batch
 
 THREADS: Final = 2
 """Bodies that are read at once; others wait, and so does what else they bring."""

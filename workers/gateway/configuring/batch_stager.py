@@ -14,9 +14,9 @@ from schemas.ids import agent_id_of
 from workers.batch_files.rows import FileError, RawRow, RowReader
 from workers.gateway.configuring.sealer import Sealer
 from workers.gateway.rest_errors import ApiError, invalid_items
-from workers.storage.batch_rows import StagedRow, stage_rows
-from workers.storage.batch_sweep import give_up
-from workers.storage.batches import extend, note_errors, turn_on
+from workers.storage.batches.batch import extend, note_errors, turn_on
+from workers.storage.batches.rows import StagedRow, stage_rows
+from workers.storage.batches.sweep import give_up
 from workers.storage.database import writing
 
 CHUNK_ROWS: Final = 500

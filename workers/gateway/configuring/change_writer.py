@@ -20,8 +20,8 @@ from sqlalchemy import Engine
 from schemas.config_event import ConfigResult, result_key
 from workers.gateway.configuring.group_writer import GroupWriter, together_or_alone
 from workers.gateway.configuring.on_the_way import OnTheWay
-from workers.storage.config_inbox import SealedChange, accept_events, send_events
 from workers.storage.database import writing
+from workers.storage.events.inbox import SealedChange, accept_events, send_events
 
 WAIT_S: Final = 5.0
 """How long a call waits for its event, in seconds; the event is not applied after that."""

@@ -20,11 +20,11 @@ from workers.errors import (
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.providers.base_url_policy import BaseUrlPolicy, check_base_url
 from workers.secrets.secret_box import SecretBox
-from workers.storage import endpoint_rows as rows
 from workers.storage.database import reading, writing
-from workers.storage.delivery_rows import try_anew
-from workers.storage.endpoint_rows import StoredEndpoint
-from workers.storage.webhook_secret_rows import StoredSecret, add_secret, valid_secrets
+from workers.storage.webhooks import endpoints as rows
+from workers.storage.webhooks.deliveries import try_anew
+from workers.storage.webhooks.endpoints import StoredEndpoint
+from workers.storage.webhooks.secrets import StoredSecret, add_secret, valid_secrets
 from workers.webhooks.signature import new_secret
 
 MOST_ENDPOINTS: Final = 20

@@ -15,9 +15,9 @@ from schemas.llm_health import EntryHealth, LlmHealth
 from workers.gateway.auth import GuardedRoute, require_account
 from workers.gateway.resources import Resources
 from workers.gateway.rest_errors import ApiError
-from workers.storage.breakers import BreakerRule, Breakers, Circuit, endpoint_name
+from workers.storage.agents.probe_rows import ask_for_probe, health_of
 from workers.storage.database import reading, writing
-from workers.storage.probe_rows import ask_for_probe, health_of
+from workers.storage.turns.breakers import BreakerRule, Breakers, Circuit, endpoint_name
 
 ASKED_EVERY_S: Final = 10
 """How long an agent's entries cannot be probed again on request, in seconds."""

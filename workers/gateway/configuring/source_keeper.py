@@ -15,10 +15,10 @@ from schemas.webhook import Scheme
 from workers.errors import KeysUnavailableError
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.secrets.secret_box import SecretBox
-from workers.storage import source_rows as rows
 from workers.storage.database import reading, writing
-from workers.storage.source_rows import StoredSource
-from workers.storage.webhook_secret_rows import StoredSecret, add_secret, valid_secrets
+from workers.storage.webhooks import sources as rows
+from workers.storage.webhooks.secrets import StoredSecret, add_secret, valid_secrets
+from workers.storage.webhooks.sources import StoredSource
 from workers.webhooks.signature import SecretFormError, key_of, new_secret
 
 DEFAULT_OVERLAP_H: Final = 24

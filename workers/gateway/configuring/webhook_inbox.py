@@ -25,10 +25,10 @@ from workers.gateway.configuring.webhook_events import read_event, to_change
 from workers.gateway.configuring.webhook_writer import Accepted, VerifiedWebhook, write_webhooks
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.secrets.secret_box import SecretBox
-from workers.storage.config_inbox import send_events
 from workers.storage.database import reading
-from workers.storage.source_rows import StoredSource, find_source
-from workers.storage.webhook_secret_rows import StoredSecret, valid_secrets
+from workers.storage.events.inbox import send_events
+from workers.storage.webhooks.secrets import StoredSecret, valid_secrets
+from workers.storage.webhooks.sources import StoredSource, find_source
 from workers.webhooks.signature import SecretFormError, key_of
 
 THREADS: Final = 8

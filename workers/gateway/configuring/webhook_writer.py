@@ -15,11 +15,11 @@ from sqlalchemy.exc import IntegrityError
 from schemas.config_event import Change
 from workers.errors import StorageUnavailableError
 from workers.gateway.rest_errors import ApiError
-from workers.storage.config_events import take_turns
-from workers.storage.config_inbox import accept_event
 from workers.storage.database import writing
-from workers.storage.source_rows import StoredSource
-from workers.storage.webhook_receipts import Receipt, add_receipt, find_receipt, find_same_body
+from workers.storage.events.inbox import accept_event
+from workers.storage.events.rows import take_turns
+from workers.storage.webhooks.receipts import Receipt, add_receipt, find_receipt, find_same_body
+from workers.storage.webhooks.sources import StoredSource
 
 TRIES: Final = 3
 

@@ -12,7 +12,7 @@ from schemas.session_events import SessionError
 from schemas.session_history import MessageEntry
 from workers.gateway.session.reply import Emit
 from workers.gateway.session.turn import Record
-from workers.storage.history import Added, History
+from workers.storage.sessions.conversation import Added, History
 
 MAX_WAITING: Final = 32
 """Messages of a session that wait for a reply to be over; further ones are refused."""

@@ -18,8 +18,8 @@ from workers.gateway.session.playout import Playout
 from workers.gateway.session.reply import Emit
 from workers.gateway.session.turn import Kind, Reason, Record, Turn
 from workers.gateway.session.turn_queue import TurnQueue
-from workers.storage.history import Added, History
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.sessions.conversation import Added, History
+from workers.storage.turns.streams import TurnStreams
 
 EARLY: Final = 500 // PACKET_MS
 """Packets kept that overtook the gate's opening on the data channel."""

@@ -37,7 +37,7 @@ from workers.gateway.session.playout import Playout
 from workers.gateway.session.sdp_offer import Offer
 from workers.gateway.session.speech_input import SpeechInput
 from workers.gateway.session.turn_queue import TurnQueue
-from workers.storage.history import Added
+from workers.storage.sessions.conversation import Added
 
 CHANNEL_S: Final = 3.0
 """How long the greeting waits for a channel that was announced."""

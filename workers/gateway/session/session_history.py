@@ -12,8 +12,8 @@ from workers.gateway.auth import GuardedRoute, require_account
 from workers.gateway.cursors import read_cursor, write_cursor
 from workers.gateway.resources import Resources
 from workers.gateway.rest_errors import ApiError
-from workers.storage.session_history import summary_of
-from workers.storage.session_rows import position_of
+from workers.storage.sessions.history import summary_of
+from workers.storage.sessions.rows import position_of
 
 MAX_LIMIT: Final = 200
 REMOVED_AT_ONCE: Final = 2_000

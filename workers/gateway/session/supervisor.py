@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from schemas.turn import MAX_ATTEMPTS, SILENT_WORKER_S, Done, Spoken, TurnReply, TurnTask
 from workers.errors import EdgewiseError, StorageUnavailableError
 from workers.gateway.session.turn_queue import TurnQueue
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.turns.streams import TurnStreams
 
 LOOK_MS: Final = 250
 """How often the clock is looked at while the reply stream is silent."""

@@ -22,8 +22,8 @@ from workers.gateway.session.supervisor import Supervisor
 from workers.gateway.session.turn_entry import turn_entry
 from workers.gateway.session.turn_queue import TurnQueue
 from workers.gateway.session.utterance import Utterance
-from workers.storage.history import Exchange, History
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.sessions.conversation import Exchange, History
+from workers.storage.turns.streams import TurnStreams
 
 LONGEST_WAIT_S: Final = 300.0
 """How long a turn waits for what comes before it."""

@@ -7,7 +7,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from schemas.turn import Cancel, End, ToolResult, TurnInput, UserAudio
-from workers.storage.turn_streams import TurnStreams
+from workers.storage.turns.streams import TurnStreams
 
 BATCH: Final = 3
 """Packets that are written at once: 60 ms, for a write costs more than a packet."""

@@ -4,7 +4,7 @@ from typing import Final
 
 from schemas.llm_health import CircuitState
 from workers.providers.speech.speech_endpoint import EndpointError, SpeechEndpoint
-from workers.storage.breakers import BreakerRule, Breakers, endpoint_name
+from workers.storage.turns.breakers import BreakerRule, Breakers, endpoint_name
 
 ENGINE_RULE: Final = BreakerRule(failures=2, open_s=10.0, longest_s=300.0)
 """Each try that fails costs a user the deadline, so they become rarer."""

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-import workers.storage.account_tables  # its tables belong to the metadata
-import workers.storage.batch_tables
+import workers.storage.accounts.tables  # its tables belong to the metadata
+import workers.storage.batches.tables
 import workers.storage.secret_tables
-import workers.storage.session_tables
-import workers.storage.webhook_tables  # noqa: F401  # the same
+import workers.storage.sessions.tables
+import workers.storage.webhooks.tables  # noqa: F401  # the same
 from workers.storage.tables import metadata
 
 context.configure(

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, delete, or_, select, update
 
-from workers.storage.batch_tables import batch_errors, batches
+from workers.storage.batches.tables import batch_errors, batches
 from workers.storage.tables import config_events, to_microseconds
 
 SLICE: Final = 1_000

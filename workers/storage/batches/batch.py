@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 from sqlalchemy import Connection, case, insert, select, update
 
 from schemas.batch import Batch, BatchAccepted, RowError
-from workers.storage.batch_tables import batch_errors, batches
+from workers.storage.batches.tables import batch_errors, batches
 from workers.storage.tables import config_events, from_microseconds, to_microseconds
 
 Effect = Literal["created", "updated", "unchanged", "deleted", "failed"]

@@ -8,10 +8,10 @@ from sqlalchemy import Engine
 
 from schemas.session_history import SessionSummary
 from workers.storage.database import reading, writing
-from workers.storage.history import History
-from workers.storage.session_documents import Entry, digests_of, read_document
-from workers.storage.session_recorder import SessionRecorder
-from workers.storage.session_rows import (
+from workers.storage.sessions.conversation import History
+from workers.storage.sessions.documents import Entry, digests_of, read_document
+from workers.storage.sessions.recorder import SessionRecorder
+from workers.storage.sessions.rows import (
     Position,
     StoredSession,
     bodies_of,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from workers.storage.agent_rows import StoredAgent
+from workers.storage.agents.rows import StoredAgent
 
 KEEP_S: Final = 24 * 3600
 """How long a copy serves while the database is away, in seconds."""

@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, up
 
 from schemas.config_event import Change
 from schemas.ids import new_id
-from workers.storage.batch_tables import batches
-from workers.storage.config_events import LeasedEvent, newest_accepted
-from workers.storage.group_leases import take_found
+from workers.storage.batches.tables import batches
+from workers.storage.events.group_leases import take_found
+from workers.storage.events.rows import LeasedEvent, newest_accepted
 from workers.storage.tables import config_events, to_microseconds
 
 GROUP_ATTEMPTS: Final = 2

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, and_, or_, select, update
 
 from schemas.llm_health import EntryHealth, ProbeResult
-from workers.storage.llm_rows import ENTRY, Place, StoredEntry, entry_of_row
+from workers.storage.agents.llm_rows import ENTRY, Place, StoredEntry, entry_of_row
 from workers.storage.secret_tables import llm_entries
 from workers.storage.tables import to_microseconds
 

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Row, delete, func, insert, or_, select, updat
 from schemas.closed import Closed
 from schemas.webhook import MessageType
 from workers.storage.tables import from_microseconds, to_microseconds
-from workers.storage.webhook_secret_rows import remove_secrets
-from workers.storage.webhook_tables import webhook_deliveries, webhook_endpoints
+from workers.storage.webhooks.secrets import remove_secrets
+from workers.storage.webhooks.tables import webhook_deliveries, webhook_endpoints
 
 _columns = webhook_endpoints.c
 _MOMENTS = ("created_at", "delivered_at", "disabled_at")

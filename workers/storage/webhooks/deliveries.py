@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Row, delete, func, select, update
 
 from schemas.closed import Closed
 from workers.storage.tables import from_microseconds, to_microseconds
-from workers.storage.webhook_outbox import TRIED_FOR, DeliveryStatus
-from workers.storage.webhook_tables import webhook_deliveries
+from workers.storage.webhooks.outbox import TRIED_FOR, DeliveryStatus
+from workers.storage.webhooks.tables import webhook_deliveries
 
 DISABLED: Final = "endpoint_disabled"
 _KEPT: Final = timedelta(days=30)

@@ -10,14 +10,14 @@ from sqlalchemy import Engine
 
 from schemas.agent import Agent
 from workers.errors import StorageUnavailableError
-from workers.storage.agent_cache import (
+from workers.storage.agents.copies import (
     STORE_COPY,
     copy_arguments,
     copy_key,
     is_fresh,
     read_copy,
 )
-from workers.storage.agent_rows import (
+from workers.storage.agents.rows import (
     Position,
     StoredAgent,
     agents_named,

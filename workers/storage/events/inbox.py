@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from schemas.batch import BATCH_TASK, BatchTask
 from schemas.config_event import CONFIG_QUEUE, CONFIG_TASK, Change, ConfigTask
 from schemas.ids import new_id
-from workers.storage.config_events import NewEvent, add_events, newest_accepted, take_turns
+from workers.storage.events.rows import NewEvent, add_events, newest_accepted, take_turns
 from workers.storage.tables import to_microseconds
 
 RESEND_S: Final = 10.0

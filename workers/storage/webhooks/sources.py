@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from schemas.closed import Closed
 from schemas.webhook import Scheme
 from workers.storage.tables import from_microseconds, to_microseconds
-from workers.storage.webhook_secret_rows import remove_secrets
-from workers.storage.webhook_tables import webhook_receipts, webhook_sources
+from workers.storage.webhooks.secrets import remove_secrets
+from workers.storage.webhooks.tables import webhook_receipts, webhook_sources
 
 _columns = webhook_sources.c
 

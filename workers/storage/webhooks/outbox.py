@@ -13,9 +13,9 @@ from sqlalchemy import Connection, insert, select
 from schemas.config_event import Status
 from schemas.ids import new_id
 from schemas.webhook import Message, MessageType
-from workers.storage.endpoint_rows import StoredEndpoint, endpoints_for
 from workers.storage.tables import config_events, to_microseconds
-from workers.storage.webhook_tables import webhook_deliveries, webhook_endpoints
+from workers.storage.webhooks.endpoints import StoredEndpoint, endpoints_for
+from workers.storage.webhooks.tables import webhook_deliveries, webhook_endpoints
 
 TRIED_FOR: Final = timedelta(days=3)
 """How long a message is sent again before it has failed."""

@@ -17,7 +17,7 @@ from schemas.turn import (
     spoken_key,
     to_fields,
 )
-from workers.storage.joint_writes import EXPIRE_S, JointWrites
+from workers.storage.turns.joint_writes import EXPIRE_S, JointWrites
 
 Fields = dict[bytes, bytes]
 

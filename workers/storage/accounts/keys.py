@@ -9,9 +9,9 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from schemas.account import Scope
 from schemas.ids import new_id
 from workers.errors import EdgewiseError, StorageUnavailableError
-from workers.storage import account_rows as rows
+from workers.storage.accounts import rows
+from workers.storage.accounts.key_text import digest_of, new_key
 from workers.storage.database import reading, writing
-from workers.storage.key_text import digest_of, new_key
 
 
 class AccountError(EdgewiseError):

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from schemas.closed import Closed
 from workers.storage.tables import from_microseconds, to_microseconds
-from workers.storage.webhook_tables import webhook_secrets
+from workers.storage.webhooks.tables import webhook_secrets
 
 MOST: int = 10
 """How many secrets one owner has at once; of more, the oldest go."""

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, delete, insert, select
 
 from workers.storage.tables import to_microseconds
-from workers.storage.webhook_tables import webhook_receipts
+from workers.storage.webhooks.tables import webhook_receipts
 
 KEPT: Final = timedelta(days=7)
 """How long the id of a webhook is remembered."""

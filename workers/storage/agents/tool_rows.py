@@ -6,7 +6,7 @@ from pydantic import Field
 from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
 
 from schemas.closed import Closed
-from workers.storage.llm_rows import Place
+from workers.storage.agents.llm_rows import Place
 from workers.storage.secret_tables import tool_headers
 
 

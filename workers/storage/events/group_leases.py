@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, func, select, update
 
-from workers.storage.config_events import LeasedEvent, as_leased, leased_columns
-from workers.storage.event_leases import is_free, is_open, is_timely
+from workers.storage.events.leases import is_free, is_open, is_timely
+from workers.storage.events.rows import LeasedEvent, as_leased, leased_columns
 from workers.storage.tables import config_events, to_microseconds
 
 MOST_BYTES: Final = 2 * 1_048_576

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from schemas.account import AccountName, KeyId
 from schemas.closed import Closed
-from workers.storage.key_text import digest_of, new_token
+from workers.storage.accounts.key_text import digest_of, new_token
 
 
 class TokenGrant(Closed):

@@ -22,8 +22,8 @@ from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 from schemas.session_history import Reason
 from workers.errors import StorageUnavailableError
 from workers.storage.database import writing
-from workers.storage.session_documents import Entry, size_of, to_document
-from workers.storage.session_rows import (
+from workers.storage.sessions.documents import Entry, size_of, to_document
+from workers.storage.sessions.rows import (
     end_lost,
     end_session,
     put_entry,

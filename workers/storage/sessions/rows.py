@@ -23,9 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from schemas.session_history import Reason
-from workers.storage.session_tables import session_entries, session_messages, sessions
+from workers.storage.sessions.tables import session_entries, session_messages, sessions
 from workers.storage.tables import from_microseconds, to_microseconds
-from workers.storage.webhook_outbox import announce_session
+from workers.storage.webhooks.outbox import announce_session
 
 Position = tuple[int, str]
 """Where a page ends: a moment in microseconds since the epoch, and an id."""

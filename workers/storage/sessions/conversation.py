@@ -6,7 +6,7 @@ from pydantic import Field, TypeAdapter
 from redis.asyncio import Redis
 
 from schemas.closed import Closed
-from workers.storage.tool_records import ToolRecords
+from workers.storage.turns.tool_records import ToolRecords
 
 EXPIRE_S = 24 * 3600
 MAX_ENTRIES = 400

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Update, and_, case, func, or_, select, update
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from workers.storage.batch_tables import batches
+from workers.storage.batches.tables import batches
 from workers.storage.tables import config_events, to_microseconds
-from workers.storage.webhook_outbox import Told, announce_results
+from workers.storage.webhooks.outbox import Told, announce_results
 
 ATTEMPTS: Final = 3
 """How often an event is tried before it is dead."""

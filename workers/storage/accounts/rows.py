@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from schemas.account import SCOPES, Scope
 from schemas.closed import Closed
-from workers.storage.account_tables import accounts, api_keys
+from workers.storage.accounts.tables import accounts, api_keys
 from workers.storage.tables import from_microseconds, to_microseconds
 
 
