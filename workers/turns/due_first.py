@@ -8,7 +8,6 @@ import asyncio
 import heapq
 import itertools
 import math
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -18,32 +17,30 @@ PACKET_S: Final = PACKET_MS / 1000
 NOW_S: Final = 0.3
 """What will be heard within this is urgent, in seconds."""
 SOON_S: Final = 1.5
-"""What will be heard within this cannot wait for a loop without other work, in seconds."""
+"""What will be heard within this does not wait for its turn among what is far ahead, in seconds."""
 AT_ONCE: Final = 4
 """Pieces of work that are urgent in one round of the loop: 200 ms of speech take 0.8 ms each."""
-IDLE_S: Final = 0.0005
-"""A round of the loop that takes no longer had nothing to do, in seconds."""
+FAR_EVERY_S: Final = 0.005
+"""How long after a piece that was far ahead the next such one is let in, in seconds."""
 
 
 class DueFirst:
     """Lets a few pieces of work into each round of the loop, those that are due first.
 
     What is urgent goes by `at_once`. What will be heard soon goes one by one, so that in each
-    round the loop reads its sockets after a millisecond. What is further ahead waits for a round
-    in which the loop has nothing else to do: while many turns begin, it is made when it is due
-    soon, and otherwise at once.
+    round the loop reads its sockets after a millisecond. What is further ahead goes at a pace that
+    leaves the cores to others: a reply alone is made many times faster than it is heard, and of a
+    hundred that begin together each first gets what its listener needs soon.
     """
 
-    def __init__(
-        self, at_once: int = AT_ONCE, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
-        """Take how many pieces are let in at once, and what the rounds are timed with."""
+    def __init__(self, at_once: int = AT_ONCE) -> None:
         self._at_once = at_once
-        self._clock = clock
-        self._looked_at = -math.inf
+        self._far_from = -math.inf
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
-        self._is_going = False
+        self._next: asyncio.Handle | None = None
+        self._next_at = math.inf
+        """When the next look is, on the loop's clock."""
 
     async def turn(self, due: float) -> None:
         """Wait for the turn of what is due at that moment of the loop's clock.
@@ -53,28 +50,39 @@ class DueFirst:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         heapq.heappush(self._waiting, (due, next(self._numbers), turn))
-        if not self._is_going:
-            self._is_going = True
-            loop.call_soon(self._round, loop)
+        self._look_at(loop, self._when(due))
         await turn
 
+    def _when(self, due: float) -> float:
+        return min(due - SOON_S, self._far_from)
+
+    def _look_at(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+        """Look at that time, or sooner where that was planned."""
+        if when >= self._next_at:
+            return
+        if self._next is not None:
+            self._next.cancel()
+        self._next_at = when
+        delay_s = when - loop.time()
+        if delay_s > 0:
+            self._next = loop.call_later(delay_s, self._round, loop)
+        else:
+            self._next = loop.call_soon(self._round, loop)
+
     def _round(self, loop: asyncio.AbstractEventLoop) -> None:
-        began, now = self._clock(), loop.time()
-        is_idle = began - self._looked_at <= IDLE_S
-        let_in = 0
+        self._next, self._next_at = None, math.inf
+        now, let_in = loop.time(), 0
         while self._waiting and let_in < self._at_once:
             ahead_s = self._waiting[0][0] - now
-            if ahead_s > NOW_S and (let_in or (ahead_s > SOON_S and not is_idle)):
+            if (ahead_s > NOW_S and let_in) or (ahead_s > SOON_S and now < self._far_from):
                 break
             _due, _number, turn = heapq.heappop(self._waiting)
             if not turn.done():
                 turn.set_result(None)
                 let_in += 1
-        # What was let in works before the next round, which tells nothing of the rest then.
-        self._looked_at = -math.inf if let_in else began
-        self._is_going = bool(let_in or self._waiting)
-        if self._is_going:
-            loop.call_soon(self._round, loop)
+                self._far_from = now + FAR_EVERY_S if ahead_s > SOON_S else self._far_from
+        if self._waiting:
+            self._look_at(loop, self._when(self._waiting[0][0]))
 
 
 class Playing:

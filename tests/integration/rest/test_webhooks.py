@@ -1,6 +1,7 @@
 """Signed webhooks through a gateway and a config worker, on both databases."""
 
 import hmac
+import json
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -100,7 +101,7 @@ def test_an_event_that_is_not_valid_is_a_422_and_may_be_sent_again(
     answer = sender.send(body, "again")
     assert code_of(answer) == (422, "validation_error")
     assert answer.json()["param"] == param
-    assert "2f71" not in answer.text
+    assert "2f71" not in json.dumps({**answer.json(), "request_id": ""})
     assert (count(engine, "config_events"), count(engine, "webhook_receipts")) == before
 
 

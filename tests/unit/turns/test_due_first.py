@@ -1,8 +1,8 @@
 import asyncio
-import itertools
 
 import pytest
 
+from workers.turns import due_first
 from workers.turns.due_first import SOON_S, DueFirst, Playing
 
 
@@ -22,11 +22,11 @@ async def test_who_is_due_first_comes_first_and_equals_come_in_order() -> None:
     assert done == ["first", "also first", "second", "late"]
 
 
-@pytest.mark.parametrize(("ahead_s", "expected"), [(0, 3), (SOON_S + 60, 1)])
+@pytest.mark.parametrize(("ahead_s", "expected"), [(0, 3), (SOON_S / 2, 1)])
 async def test_a_round_of_the_loop_lets_in_so_many_that_are_due_and_one_that_is_ahead(
     ahead_s: float, expected: int
 ) -> None:
-    order, done, rounds = DueFirst(at_once=3, clock=lambda: 0.0), 0, list[int]()
+    order, done, rounds = DueFirst(at_once=3), 0, list[int]()
 
     async def work() -> None:
         nonlocal done
@@ -42,7 +42,7 @@ async def test_a_round_of_the_loop_lets_in_so_many_that_are_due_and_one_that_is_
 
 
 async def test_what_is_due_passes_what_is_ahead_even_if_it_comes_later() -> None:
-    order, done = DueFirst(clock=lambda: 0.0), list[str]()
+    order, done = DueFirst(), list[str]()
 
     async def work(name: str, due: float) -> None:
         await order.turn(due)
@@ -89,43 +89,50 @@ async def test_a_reply_that_is_ahead_waits_for_one_that_has_not_begun() -> None:
     assert done[2:] == ["new", "ahead"]
 
 
-@pytest.mark.parametrize(("ahead_s", "is_made"), [(SOON_S / 2, True), (SOON_S * 2, False)])
-async def test_a_busy_loop_makes_what_is_due_soon_and_nothing_further_ahead(
-    ahead_s: float, *, is_made: bool
+async def test_what_is_far_ahead_goes_one_by_one_at_a_pace_and_wakes_nobody_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = itertools.count()  # each round takes a second
-    order = DueFirst(clock=lambda: float(next(clock)))
-    work = asyncio.create_task(order.turn(now() + ahead_s))
-    for _ in range(50):
-        await asyncio.sleep(0)
-    assert work.done() == is_made
-    work.cancel()
+    monkeypatch.setattr(due_first, "FAR_EVERY_S", 0.1)
+    order, began, done = DueFirst(), now(), list[float]()
+    looks = 0
+    look = order._round
+
+    def counted(loop: asyncio.AbstractEventLoop) -> None:
+        nonlocal looks
+        looks += 1
+        look(loop)
+
+    monkeypatch.setattr(order, "_round", counted)
+
+    async def work() -> None:
+        await order.turn(now() + 60)
+        done.append(now() - began)
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(work() for _ in range(4)))
+    assert all(number * 0.099 <= when for number, when in enumerate(done))
+    assert looks <= 2 * len(done)
 
 
-async def test_what_is_ahead_is_made_as_soon_as_the_loop_has_nothing_else_to_do() -> None:
-    moment, round_s = 0.0, 1.0
-
-    def clock() -> float:
-        nonlocal moment
-        moment += round_s
-        return moment
-
-    order = DueFirst(clock=clock)
-    work = [asyncio.create_task(order.turn(now() + 60)) for _ in range(3)]
-    for _ in range(50):
-        await asyncio.sleep(0)
-    assert not any(task.done() for task in work)
-    round_s = 0.0
-    async with asyncio.timeout(5):
-        await asyncio.gather(*work)
+async def test_what_was_far_ahead_is_let_in_once_it_is_due_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(due_first, "FAR_EVERY_S", 3_600)
+    order = DueFirst()
+    await order.turn(now() + 60)
+    async with asyncio.timeout(30):
+        await order.turn(now() + SOON_S + 0.1)
+        later = asyncio.create_task(order.turn(now() + 60))
+        await order.turn(now())
+    assert not later.done()
+    later.cancel()
 
 
-async def test_no_listener_runs_dry_on_a_loop_that_is_never_idle() -> None:
+async def test_no_listener_runs_dry_on_a_busy_loop() -> None:
     """Thirty replies of 12 s; each round of the loop takes a time of its own."""
     moment = 0.0
     loop = asyncio.get_running_loop()
-    rounds = itertools.count()
-    order = DueFirst(clock=lambda: float(next(rounds)))
+    order = DueFirst()
     dry = list[float]()
 
     async def reply() -> None:

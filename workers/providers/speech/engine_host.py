@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from workers.providers.speech.engine_wire import FAILED, HELLO, Frame, pack, receive
 
@@ -21,6 +22,9 @@ Engine = Callable[[Frame], Iterator[Frame]]
 """Answers one frame with one or more."""
 
 READY = b"r"
+
+NICE: Final = 5
+"""Engines compute; whoever moves packets and tokens between them goes first on a busy machine."""
 
 
 def serve(load: Callable[[], Engine]) -> None:
@@ -35,6 +39,7 @@ def serve(load: Callable[[], Engine]) -> None:
         if not order:
             return
         if os.fork() == 0:
+            os.nice(NICE)
             control.close()
             _run_child(descriptors[0], engine)
         os.close(descriptors[0])
