@@ -21,7 +21,9 @@ SOON_S: Final = 1.5
 AT_ONCE: Final = 4
 """Pieces of work that are urgent in one round of the loop: 200 ms of speech take 0.8 ms each."""
 FAR_EVERY_S: Final = 0.005
-"""How long after a piece that was far ahead the next such one is let in, in seconds."""
+FAR_EACH_S: Final = 0.0005
+"""How long after a piece that was far ahead the next such one is let in, in seconds: the second
+for each turn that waits, so that few have it nearly at once, and no longer than the first."""
 
 
 class DueFirst:
@@ -80,7 +82,9 @@ class DueFirst:
             if not turn.done():
                 turn.set_result(None)
                 let_in += 1
-                self._far_from = now + FAR_EVERY_S if ahead_s > SOON_S else self._far_from
+                if ahead_s > SOON_S:
+                    turns = 1 + len(self._waiting)
+                    self._far_from = now + min(FAR_EVERY_S, turns * FAR_EACH_S)
         if self._waiting:
             self._look_at(loop, self._when(self._waiting[0][0]))
 

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from workers.turns import due_first
-from workers.turns.due_first import SOON_S, DueFirst, Playing
+from workers.turns.due_first import PACKET_S, SOON_S, DueFirst, Playing
 
 
 def now() -> float:
@@ -93,6 +93,7 @@ async def test_what_is_far_ahead_goes_one_by_one_at_a_pace_and_wakes_nobody_mean
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(due_first, "FAR_EVERY_S", 0.1)
+    monkeypatch.setattr(due_first, "FAR_EACH_S", 1)
     order, began, done = DueFirst(), now(), list[float]()
     looks = 0
     look = order._round
@@ -114,10 +115,21 @@ async def test_what_is_far_ahead_goes_one_by_one_at_a_pace_and_wakes_nobody_mean
     assert looks <= 2 * len(done)
 
 
+async def test_a_reply_that_is_alone_is_made_hundreds_of_times_faster_than_it_is_heard() -> None:
+    order, pieces = DueFirst(), 500
+    playing = Playing(order, now)
+    async with asyncio.timeout(30):
+        for _ in range(pieces):
+            await playing.turn()
+            playing.made(10)
+    assert playing.due - now() > pieces * 10 * PACKET_S - 30
+
+
 async def test_what_was_far_ahead_is_let_in_once_it_is_due_soon(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(due_first, "FAR_EVERY_S", 3_600)
+    monkeypatch.setattr(due_first, "FAR_EACH_S", 3_600)
     order = DueFirst()
     await order.turn(now() + 60)
     async with asyncio.timeout(30):
