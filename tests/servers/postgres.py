@@ -27,13 +27,24 @@ class Postgres:
     _count: int = 0
 
     def start(self) -> None:
+        """Start the cluster, as often as it takes.
+
+        After a kill it refuses to start until the last backend has noticed and gone.
+        """
+        wait_for("PostgreSQL answers", self._runs, within=20)
+
+    def _runs(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            self._launch()
+        return self._answers()
+
+    def _launch(self) -> None:
         command = [str(binary("postgres")), "-D", str(self.folder / "data")]
         command += ["-k", str(self.folder), "-c", "listen_addresses=", "-c", "fsync=off"]
         with (self.folder / "postgres.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=ordinary_user()
             )
-        wait_for("PostgreSQL answers", self._answers, within=20)
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         """Stop the cluster; its clients are cut off."""
