@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -119,9 +120,9 @@ def _allowed(request: Request) -> str:
     """List the methods of all routes of this path; the framework knows those of the first."""
     methods = {
         method
-        for route in request.app.routes
+        for route in iter_route_contexts(request.app.routes)
         if route.matches(request.scope)[0] is not Match.NONE
-        for method in getattr(route, "methods", None) or ()
+        for method in route.methods or ()
     }
     return ", ".join(sorted(methods))
 
