@@ -112,7 +112,10 @@ class _Message(Closed):
 
 
 class UpsertMessage(_Message):
-    """Store this agent, new or not; without `llm` or `tools` it keeps those, secrets included."""
+    """Store this agent, new or not; without `llm` or `tools` it keeps those, secrets included.
+
+    By `external_id` it is made where it is not there yet; by `agent_id` it must be.
+    """
 
     kind: Literal["agent.upsert"]
     agent: AgentFields

@@ -38,7 +38,10 @@ class _Named(Closed):
 
 
 class UpsertData(AgentCreate, _Named):
-    """A whole agent; what is omitted takes its default; `llm` and `tools` are kept."""
+    """A whole agent; what is omitted takes its default; `llm` and `tools` are kept.
+
+    By `external_id` it is made where it is not there yet; by `id` it must be.
+    """
 
 
 class DeleteData(_Named):
@@ -67,7 +70,7 @@ class _Event(Closed):
 
 
 class UpsertEvent(_Event):
-    """Store this agent, new or in place of what is there."""
+    """Store this agent, in place of what is there or, by `external_id`, new."""
 
     type: Literal["agent.upsert"]
     data: UpsertData

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from schemas.agent import AgentFields, LlmView, too_many
+from schemas.agent import AgentFields, ChangedFields, LlmView, too_many
 from schemas.config_event import AgentChange, AgentDelete, AgentRotate, AgentUpsert, Change
 from schemas.config_message import (
     ChangeMessage,
@@ -88,7 +88,10 @@ _KNOWN: Final = {name for model in _MODELS for name in model.model_fields} | {
 
 
 def _change(message: ConfigMessage) -> Change:
-    """Return what a message asks for; its sealed values go beside it."""
+    """Return what a message asks for; its sealed values go beside it.
+
+    It makes an agent only by its owner's name: an id may be another account's.
+    """
     whose: Any = {
         "agent_id": message.whose,
         "account": message.account,
@@ -102,6 +105,9 @@ def _change(message: ConfigMessage) -> Change:
     tools = None if message.tools is None else tuple(map(_tool, message.tools))
     if isinstance(message, ChangeMessage):
         return AgentChange(**whose, changes=message.changes, llm=llm, tools=tools)
+    if message.external_id is None:
+        fields = {name: getattr(message.agent, name) for name in AgentFields.model_fields}
+        return AgentChange(**whose, changes=ChangedFields(**fields), llm=llm, tools=tools)
     named = message.external_id
     return AgentUpsert(**whose, agent=message.agent, llm=llm, tools=tools, external_id=named)
 

@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from schemas.config_event import ConfigResult
 from schemas.ids import agent_id_of
 from tests.integration.config.keys import NOW, new_vault
 from tests.servers.parts import configure
@@ -62,6 +63,27 @@ def test_the_same_message_many_times_at_once_becomes_one_event(
     assert apply_event(engine, taken[0], event.accepted_at) is not None
     assert take_message(engine, vault, message(agent={**AGENT, "name": "other"})) is None
     assert take_message(engine, vault, message(id="m-2")) is not None
+
+
+def test_by_its_id_an_agent_is_replaced_and_none_is_made(engine: Engine, stored: Settings) -> None:
+    vault = new_vault(stored)
+
+    def apply(number: int, **fields: Any) -> ConfigResult:
+        event_id = take_message(engine, vault, message(id=f"m-{number}", **fields))
+        assert event_id is not None
+        outcome = apply_event(engine, event_id, NOW, vault)
+        assert outcome is not None
+        return outcome.result
+
+    by_id: dict[str, Any] = {"external_id": None, "agent_id": DESK}
+    assert apply(1, **by_id).code == "agent_not_found"
+    first = apply(2, agent={**AGENT, "greeting": "Hello."}, tools=[TOOL]).record
+    assert first is not None
+    after = apply(3, **by_id, agent={**AGENT, "name": "second"}).record
+    assert after is not None
+    changed = {"name": "second", "greeting": None, "updated_at": after.updated_at}
+    assert after == first.model_copy(update=changed)
+    assert (after.external_id, len(after.tools)) == ("desk", 1)
 
 
 def test_while_the_database_is_away_nothing_is_taken(settings: Settings) -> None:

@@ -6,8 +6,8 @@ from typing import Any, Final, NoReturn
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from schemas.agent import AgentFields, LlmEntry
-from schemas.config_event import AgentDelete, AgentRotate, AgentUpsert, Change
+from schemas.agent import AgentFields, ChangedFields
+from schemas.config_event import AgentChange, AgentDelete, AgentRotate, AgentUpsert, Change
 from schemas.webhook import (
     DeleteEvent,
     RotateEvent,
@@ -47,21 +47,23 @@ def to_change(account: str, event: SourceEvent, sealer: Sealer) -> tuple[Change,
 
 
 def _upsert(account: str, event: UpsertEvent, sealer: Sealer) -> tuple[Change, tuple[str, ...]]:
-    agent_id = event.data.agent_id(account)
-    entries: tuple[LlmEntry, ...] = event.data.llm
-    views, keys = sealer.seal(account, agent_id, entries)
-    tools, values = sealer.tools.seal(account, agent_id, event.data.tools)
-    given = event.data.model_fields_set
-    fields = {name: getattr(event.data, name) for name in AgentFields.model_fields}
-    change = AgentUpsert(
-        agent_id=agent_id,
-        account=account,
-        agent=AgentFields(**fields),
-        llm=views if "llm" in given else None,
-        tools=tools if "tools" in given else None,
-        external_id=event.data.external_id,
-        occurred_at=event.timestamp,
-    )
+    """Return what makes an agent only by its owner's name: an id may be another account's."""
+    data, agent_id = event.data, event.data.agent_id(account)
+    views, keys = sealer.seal(account, agent_id, data.llm)
+    tools, values = sealer.tools.seal(account, agent_id, data.tools)
+    whose: Any = {
+        "agent_id": agent_id,
+        "account": account,
+        "llm": views if "llm" in data.model_fields_set else None,
+        "tools": tools if "tools" in data.model_fields_set else None,
+        "occurred_at": event.timestamp,
+    }
+    fields = {name: getattr(data, name) for name in AgentFields.model_fields}
+    if data.external_id is None:
+        change: Change = AgentChange(**whose, changes=ChangedFields(**fields))
+    else:
+        named = data.external_id
+        change = AgentUpsert(**whose, agent=AgentFields(**fields), external_id=named)
     return change, keys + values
 
 
