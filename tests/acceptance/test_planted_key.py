@@ -109,7 +109,7 @@ def configure(system: System, model: Model, told: list[bytes]) -> str:
     for bad in wrong:
         body = {**AGENT, "llm": [entry(model.url, "bad", **bad)]}
         assert call(system, told, "POST", "/v1/agents", json=body) == 422
-    assert call(system, told, "POST", "/v1/agents", content=planted("text")) == 422
+    assert call(system, told, "POST", "/v1/agents", content=planted("text")) == 415
     call(system, told, "GET", path)
     call(system, told, "GET", "/v1/agents")
     call(system, told, "GET", "/metrics")

@@ -46,6 +46,7 @@ _TEXTS: Final = {
     "404": "There is no such object in this account.",
     "408": "The body did not arrive within 30 s.",
     "413": "The body is too large.",
+    "415": "The body is not sent as JSON.",
     "422": "The request is not valid; `errors` says where.",
     "503": "A part is away and nothing happened; try again after `Retry-After`.",
 }
@@ -120,7 +121,7 @@ def _errors(path: str, operation: dict[str, Any]) -> set[str]:
     if "{" in path:
         errors.add("404")
     if "requestBody" in operation:
-        errors |= {"400", "408", "413", "422"}
+        errors |= {"400", "408", "413", "415", "422"}
     if operation.get("parameters"):
         errors.add("422")
     return errors

@@ -7,7 +7,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from workers.web.json_body import with_strict_json
+from workers.web.json_body import refuse_other_types, with_strict_json
 
 
 def guarded_by(
@@ -15,7 +15,8 @@ def guarded_by(
 ) -> type[APIRoute]:
     """Return a route class whose requests pass `check` before their body is read.
 
-    Strictly, unless the body is one that others made and that is handed on as it is.
+    Strictly, unless the body is one that others made and that is handed on as it is. A body that
+    is not sent as JSON where the route takes JSON is a 415.
     """
 
     class GuardedRoute(APIRoute):
@@ -24,7 +25,10 @@ def guarded_by(
 
             async def guarded(request: Request) -> Response:
                 await check(request)
-                return await handle(with_strict_json(request) if reads_strictly else request)
+                asked = with_strict_json(request) if reads_strictly else request
+                if self.body_field is not None:
+                    await refuse_other_types(asked)
+                return await handle(asked)
 
             return guarded
 

@@ -11,13 +11,16 @@ from itertools import chain
 from typing import Any, Final, NoReturn
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 MAX_DEPTH: Final = 64
 MAX_DIGITS: Final = 20
 """Longest whole number, with its sign: all that fit 64 bits, and a little more."""
 _EXACT: Final = 2**53
+_BROKEN_OFF: Final = 400
+_OTHER_TYPE: Final = 415
 _INVALID: Final = 422
+_JSON_TYPE: Final = re.compile(r"application/(?:[^/]*\+)?json")
 _TOO_DEEP: Final = f"the body is nested more than {MAX_DEPTH} deep"
 _ESCAPED_HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _HALF_PAIR: Final = re.compile(r"[\ud800-\udfff]")
@@ -54,6 +57,19 @@ def read_json(body: bytes) -> Any:
 def with_strict_json(request: Request) -> Request:
     """Return the request as one whose `json()` is `read_json`; a fault is a 422."""
     return _StrictRequest(request.scope, request.receive)
+
+
+async def refuse_other_types(request: Request) -> None:
+    """Raise a 415 for a body that is not sent as JSON; nothing at all may be of any type."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if _JSON_TYPE.fullmatch(media_type):
+        return
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        raise HTTPException(_BROKEN_OFF, "the body broke off") from None
+    if body:
+        raise HTTPException(_OTHER_TYPE, "send the body as `Content-Type: application/json`")
 
 
 class _StrictRequest(Request):

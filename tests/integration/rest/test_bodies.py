@@ -86,6 +86,16 @@ def test_each_is_a_4xx_on_each_route_and_nothing_is_kept_of_it(
     assert not part.logged("request crashed")
 
 
+def test_a_body_that_is_not_sent_as_json_is_a_415_on_each_route(
+    client: httpx.Client, routes: list[tuple[str, str]]
+) -> None:
+    for method, path in routes:
+        for headers in ({}, {"Content-Type": "application/x-www-form-urlencoded"}):
+            answer = client.request(method, path, content=b"{}", headers=headers)
+            assert answer.status_code == 415, (method, path, answer.text)
+            assert ErrorBody.model_validate_json(answer.content).code == "invalid_request"
+
+
 def test_a_large_number_spelt_as_a_fraction_is_that_number(client: httpx.Client) -> None:
     asked, headers = b'{"expires_in_seconds": 6e1}', {"Content-Type": "application/json"}
     answer = client.post("/v1/tokens", headers=headers, content=asked)

@@ -17,6 +17,7 @@ from workers.settings import Settings
 
 URL = "https://8.8.8.8/v1"
 """Public without a look-up; nothing is sent there."""
+JSON = {"Content-Type": "application/json"}
 ENTRY = {"base_url": URL, "model": "m", "api_key": "sk-rest-1"}
 VIEW = {"base_url": URL, "model": "m"}
 
@@ -131,14 +132,16 @@ def test_no_key_is_anywhere_but_in_its_envelope(
     send("POST", "/v1/agents", "unresolved", base_url="https://no-such-name.example.net")
     send("POST", "/v1/agents", "unknown", region="x")
     send("PUT", f"/v1/agents/{agent}", "model", model=["x"])
-    answers.append(client.post("/v1/agents", content=f'{{"llm": "{planted("cut")}'.encode()))
+    cut = f'{{"llm": "{planted("cut")}'.encode()
+    answers.append(client.post("/v1/agents", content=cut, headers=JSON))
     answers.append(client.post("/v1/agents", json={**AGENT, planted("name"): planted("value")}))
+    answers.append(client.post("/v1/agents", content=cut))
     answers.append(client.get("/v1/agents"))
     answers.append(client.get(f"/v1/agents/{agent}"))
     answers.append(client.get("/openapi.json"))
     for answer in answers:
         assert found_in(answer.content + repr(answer.headers).encode()) == []
-    assert [answer.status_code for answer in answers[:8]] == [201, 200, *[422] * 6]
+    assert [answer.status_code for answer in answers[:9]] == [201, 200, *[422] * 6, 415]
 
     with Redis.from_url(system_settings.redis_url or "") as redis:
         for key in redis.scan_iter():

@@ -83,7 +83,7 @@ def test_every_operation_says_who_may_call_and_how_it_fails(document: dict[str, 
             assert operation["security"] == [], where
             continue
         wanted = {"404"} if "{" in path else set()
-        wanted |= {"400", "413", "422"} if "requestBody" in operation else set()
+        wanted |= {"400", "413", "415", "422"} if "requestBody" in operation else set()
         assert wanted <= answers.keys(), where
         for status, answer in answers.items():
             assert "X-Request-Id" in answer["headers"], where
