@@ -14,7 +14,7 @@ from schemas.turn import ToolAsked, ToolResult, TurnTask
 from workers.errors import ToolError
 from workers.providers.chat_tool_calls import MAX_ARGUMENTS
 from workers.providers.http_tool import HttpCall, call_http_tool
-from workers.providers.tool_parameters import as_json, mistakes_in
+from workers.providers.tool_arguments import as_json, mistakes_in
 from workers.storage.turns.tool_records import ToolRecords
 from workers.turns.tool_headers import HeaderReader
 from workers.turns.tool_rounds import Tell
