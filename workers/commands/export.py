@@ -1,6 +1,7 @@
 """`edgewise export`: all agents of an account as a file that `edgewise apply` takes again."""
 # ruff: noqa: PLC0415  # a command loads what it needs when it runs
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ import typer
 
 from workers.commands.console import FAILED
 from workers.commands.gateway_client import DEFAULT_URL, Key, Url, gateway
+from workers.commands.whole_file import whole_file
 
 _HEAD: Final = (
     "# Keys are never exported: an entry of `llm` without api_key keeps the one that is stored\n"
@@ -33,25 +35,20 @@ def export(
 
     Keys of models and headers of tools cannot be exported. Applied to the system they came from,
     agents keep theirs; elsewhere they have to be added, and agents without external_id are known
-    by ids that exist here alone. CSV holds no tools: those of an agent stay as they are. Exits with
-    1 if there is an agent that CSV cannot hold.
+    by ids that exist here alone. CSV holds no tools: those of an agent stay as they are. A file
+    that is there is replaced once all is written. Exits with 1 if there is an agent that CSV cannot
+    hold.
     """
     from workers.commands.stored_agents import all_agents
 
-    left_out: list[str] = []
-    with gateway(url, key) as client:
-        stream = sys.stdout if out is None else out.open("w", encoding="utf-8", newline="")
-        try:
-            rows = map(_row, all_agents(client))
-            if form == "csv":
-                from workers.commands.csv_export import write_csv
+    with gateway(url, key) as client, _opened(out) as stream:
+        rows = map(_row, all_agents(client))
+        if form == "csv":
+            from workers.commands.csv_export import write_csv
 
-                count, left_out = write_csv(rows, stream)
-            else:
-                count = _write(rows, form, stream)
-        finally:
-            if out is not None:
-                stream.close()
+            count, left_out = write_csv(rows, stream)
+        else:
+            count, left_out = _write(rows, form, stream), list[str]()
     typer.echo(f"{count} agents", err=True)
     for name in left_out:
         typer.echo(f"edgewise: {name} cannot be written as CSV; export NDJSON or YAML", err=True)
@@ -59,15 +56,19 @@ def export(
         raise typer.Exit(FAILED)
 
 
+def _opened(out: Path | None) -> contextlib.AbstractContextManager[TextIO]:
+    return contextlib.nullcontext(sys.stdout) if out is None else whole_file(out)
+
+
 def _write(rows: Iterable[dict[str, Any]], form: str, stream: TextIO) -> int:
+    """Write rows as they come, nothing before the first is there; return how many."""
     count = 0
-    if form == "yaml":
-        stream.write(_HEAD)
-    for row in rows:
+    for count, row in enumerate(rows, start=1):
+        if count == 1 and form == "yaml":
+            stream.write(_HEAD)
         stream.write(_text(row, form))
-        count += 1
     if form == "yaml" and not count:
-        stream.write("[]\n")
+        stream.write(f"{_HEAD}[]\n")
     return count
 
 
