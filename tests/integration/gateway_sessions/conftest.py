@@ -16,6 +16,7 @@ from schemas.ids import new_id
 from tests.fakes.keys import KeysInADict
 from tests.fakes.session_records import RecordsInALists
 from workers.celery_app import make_celery
+from workers.errors import StorageUnavailableError
 from workers.gateway.rest_errors import add_error_handlers, crash_response
 from workers.gateway.session.registry import SessionRegistry
 from workers.gateway.session.sessions import router
@@ -31,6 +32,8 @@ KEY = "test-key-0123456789"
 class AgentsInADict:
     def __init__(self) -> None:
         self.by_id: dict[str, Agent] = {}
+        self.looked_up = 0
+        self.is_away = False
 
     def add(
         self, *, greeting: str | None = None, interrupt: bool = True, delay_ms: int = 0
@@ -52,7 +55,14 @@ class AgentsInADict:
         self.by_id[agent.id] = agent
         return agent
 
+    def change(self, agent: Agent, detection: TurnDetection) -> None:
+        changed = Input(turn_detection=detection)
+        self.by_id[agent.id] = agent.model_copy(update={"input": changed})
+
     async def get(self, agent_id: str, account: str | None = None) -> Agent | None:
+        self.looked_up += 1
+        if self.is_away:
+            raise StorageUnavailableError("neither Redis nor the database knows")
         return self.by_id.get(agent_id) if account in (None, "default") else None
 
 

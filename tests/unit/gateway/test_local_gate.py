@@ -15,8 +15,9 @@ class Heard:
     def __init__(self) -> None:
         self.events: list[str] = []
         self.packets: list[bytes] = []
+        self.threshold = 0.5
         self.gate = LocalGate(
-            threshold=0.5,
+            threshold=lambda: self.threshold,
             opened=lambda: self.events.append("opened"),
             closed=lambda _: self.events.append("closed"),
             passed=self.packets.append,
@@ -92,3 +93,27 @@ def test_packets_of_other_lengths_are_gated_as_well(samples: int) -> None:
     assert heard.events[0] == "opened"
     assert heard.events[-1] == "closed"
     assert len(heard.packets) * samples > 16_000
+
+
+def test_another_threshold_counts_once_the_gate_is_shut() -> None:
+    heard, unchanged, packets = Heard(), Heard(), _packets()
+    for index, packet in enumerate(packets):
+        unchanged.gate.packet(packet, index * PACKET_TICKS)
+        heard.gate.packet(packet, index * PACKET_TICKS)
+        heard.threshold = 1.0 if heard.gate.is_open else heard.threshold
+    assert heard.packets == unchanged.packets
+    for index, packet in enumerate(packets, start=len(packets)):
+        heard.gate.packet(packet, index * PACKET_TICKS)
+    assert heard.events == ["opened", "closed"]
+
+
+def test_a_threshold_at_which_nobody_was_heard_can_be_lowered() -> None:
+    heard, packets = Heard(), _packets()
+    heard.threshold = 1.0
+    for index, packet in enumerate(packets):
+        heard.gate.packet(packet, index * PACKET_TICKS)
+    assert heard.events == []
+    heard.threshold = 0.5
+    for index, packet in enumerate(packets, start=len(packets)):
+        heard.gate.packet(packet, index * PACKET_TICKS)
+    assert heard.events == ["opened", "closed"]

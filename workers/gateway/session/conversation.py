@@ -7,11 +7,11 @@ from typing import Final
 
 import structlog
 
-from schemas.agent import Agent
 from schemas.audio import PACKET_MS
 from schemas.session_events import SessionError, SpeechStarted, SpeechStopped
 from schemas.turn import End, Pause, Resume
 from workers.gateway.session.additions import Additions
+from workers.gateway.session.agent_in_force import AgentInForce
 from workers.gateway.session.client_calls import ClientCalls
 from workers.gateway.session.endpointing import Endpoint, EndpointRule
 from workers.gateway.session.playout import Playout
@@ -38,7 +38,7 @@ class Conversation:
         self,
         *,
         session_id: str,
-        agent: Agent,
+        agent: AgentInForce,
         rule: EndpointRule,
         streams: TurnStreams,
         queue: TurnQueue,
@@ -78,7 +78,7 @@ class Conversation:
 
     def greet(self) -> None:
         """Let the agent speak first, if it has a greeting and nobody has spoken."""
-        if self._agent.greeting and not self._has_begun:
+        if self._agent.record.greeting and not self._has_begun:
             self._begin("greeting")
 
     def gate_opened(self) -> None:
@@ -96,7 +96,7 @@ class Conversation:
         if turn is None:
             return
         self._listening = turn
-        self._endpoint = Endpoint(self._rule, time.monotonic())
+        self._endpoint = Endpoint(self._rule.longest_s, time.monotonic())
         self._emit(SpeechStarted())
         self._pass_early()
         self._arm()
@@ -106,7 +106,9 @@ class Conversation:
         if self._endpoint is None or self._listening is None or self._endpoint.is_paused:
             return
         self._call_off_interruption()
-        self._endpoint.closed(time.monotonic(), silence_ms / 1000)
+        asked_for = self._agent.detection.min_silence
+        ends_after_s = self._rule.silence_s if asked_for is None else asked_for / 1000
+        self._endpoint.closed(time.monotonic(), silence_ms / 1000, ends_after_s)
         self._listening.utterance.put(Pause())
         self._arm()
 
@@ -156,7 +158,7 @@ class Conversation:
         turn = Turn(
             kind=kind,
             session_id=self._session_id,
-            agent_id=self._agent.id,
+            agent_id=self._agent.record.id,
             streams=self._streams,
             queue=self._queue,
             history=self._history,
@@ -168,6 +170,7 @@ class Conversation:
             record=self._record,
         )
         self._has_begun = True
+        self._agent.look_again()
         if kind == "utterance":
             self._before_listening = self._after
         self._after = turn.settled
@@ -186,7 +189,7 @@ class Conversation:
 
     def _interrupt_soon(self) -> None:
         """Let speech stop what is said, at once or when it has lasted as long as the agent asks."""
-        detection = self._agent.input.turn_detection
+        detection = self._agent.detection
         if not detection.interrupt_response:
             return
         if detection.interruption_delay and self._playout.is_playing:

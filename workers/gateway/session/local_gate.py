@@ -23,16 +23,17 @@ class LocalGate:
     def __init__(
         self,
         *,
-        threshold: float,
+        threshold: Callable[[], float],
         opened: Callable[[], None],
         closed: Callable[[float], None],
         passed: Callable[[bytes], None],
     ) -> None:
+        self._threshold = threshold
         self._opened = opened
         self._closed = closed
         self._passed = passed
         self._decoder = OpusDecoder()
-        self._detector = SpeechDetector(threshold)
+        self._detector = SpeechDetector(threshold())
         self._gate: Gate[Packets] = Gate(detector_lag_ms=LAG_MS)
         self._samples: NDArray[np.int16] = np.empty(0, np.int16)
         self._packets: list[bytes] = []
@@ -78,3 +79,5 @@ class LocalGate:
                 case Passed(item):
                     for payload in item:
                         self._passed(payload)
+        if not speech and not self._gate.is_open:  # an utterance is judged by one threshold
+            self._detector.judge_by(self._threshold())

@@ -27,6 +27,7 @@ from schemas.session_events import (
 )
 from schemas.session_history import Reason
 from workers.gateway.needs import Needs
+from workers.gateway.session.agent_in_force import AgentInForce
 from workers.gateway.session.channel import EventChannel
 from workers.gateway.session.client_calls import ClientCalls
 from workers.gateway.session.conversation import Conversation
@@ -37,6 +38,7 @@ from workers.gateway.session.playout import Playout
 from workers.gateway.session.sdp_offer import Offer
 from workers.gateway.session.speech_input import SpeechInput
 from workers.gateway.session.turn_queue import TurnQueue
+from workers.settings import Settings
 from workers.storage.sessions.conversation import Added
 
 CHANNEL_S: Final = 3.0
@@ -61,7 +63,7 @@ class Session:
     ) -> None:
         self.session_id = new_id("session")
         self.account = account
-        self._agent = agent
+        self._agent = AgentInForce(agent, account, needs.agents)
         self._offer = offer
         self._loop = asyncio.get_running_loop()
         self._peer = Peer(self, needs.settings.ice_servers)
@@ -70,8 +72,8 @@ class Session:
         self._calls = ClientCalls(self._channel.send, lambda: self._channel.is_open)
         self._conversation = Conversation(
             session_id=self.session_id,
-            agent=agent,
-            rule=_endpoint_rule(agent, needs),
+            agent=self._agent,
+            rule=_endpoint_rule(needs.settings),
             streams=needs.streams,
             queue=queue,
             history=needs.history,
@@ -81,7 +83,7 @@ class Session:
             calls=self._calls,
         )
         self._speech = SpeechInput(
-            threshold=agent.input.turn_detection.vad_threshold,
+            threshold=lambda: self._agent.detection.vad_threshold,
             opened=self._conversation.gate_opened,
             closed=self._conversation.gate_closed,
             passed=self._conversation.packet,
@@ -108,19 +110,20 @@ class Session:
     async def answer(self) -> str:
         """Return the SDP answer; raises OfferError."""
         answer = await self._peer.answer(self._offer)
-        self._recorder.started(self.session_id, self.account, self._agent.id)
+        self._recorder.started(self.session_id, self.account, self._agent.record.id)
         self._is_recorded = True
         return answer
 
     async def run(self) -> None:
         """Last until the session ends, then leave nothing of it behind."""
         structlog.contextvars.bind_contextvars(session_id=self.session_id)
-        _log.info("session started", agent_id=self._agent.id)
+        _log.info("session started", agent_id=self._agent.record.id)
         try:
             await self._ended.wait()
         finally:
             self._speech.close()
             await self._conversation.close()
+            await self._agent.close()
             self._channel.send(SessionEnded())
             await self._peer.close()
             await self._close_history()
@@ -207,8 +210,9 @@ class Session:
             self._conversation.greet()
 
     def _config(self) -> dict[str, Any]:
-        agent = self._agent.model_dump(mode="json", include={"name", "greeting", "voice", "input"})
-        return {"agent_id": self._agent.id, **agent}
+        agent = self._agent.record
+        told = agent.model_dump(mode="json", include={"name", "greeting", "voice", "input"})
+        return {"agent_id": agent.id, **told}
 
     def packet_received(self, packet: Received) -> None:
         """Take one Opus packet of the user's."""
@@ -232,6 +236,5 @@ class Session:
                 self.end("client")
 
 
-def _endpoint_rule(agent: Agent, needs: Needs) -> EndpointRule:
-    silence_ms = agent.input.turn_detection.min_silence or needs.settings.endpoint_silence_ms
-    return EndpointRule(silence_ms / 1000, needs.settings.max_utterance_s)
+def _endpoint_rule(settings: Settings) -> EndpointRule:
+    return EndpointRule(settings.endpoint_silence_ms / 1000, settings.max_utterance_s)

@@ -18,7 +18,7 @@ class SpeechInput:
     def __init__(
         self,
         *,
-        threshold: float,
+        threshold: Callable[[], float],
         opened: Callable[[], None],
         closed: Callable[[float], None],
         passed: Callable[[bytes], None],
