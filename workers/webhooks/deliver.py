@@ -31,10 +31,10 @@ from workers.settings import Settings
 from workers.storage.database import reading, writing
 from workers.storage.webhooks.deliveries import (
     Delivery,
-    claim_due,
+    claim,
     fail_all_of,
+    find_due,
     forget_old_deliveries,
-    is_any_due,
     settle,
 )
 from workers.storage.webhooks.endpoints import (
@@ -109,7 +109,7 @@ class Deliverer:
                 task = asyncio.create_task(self.deliver(delivery), name=delivery.id)
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
-            if tasks and claimed:
+            if tasks:
                 await asyncio.wait(tasks, timeout=EVERY_S, return_when=asyncio.FIRST_COMPLETED)
             else:
                 await asyncio.sleep(EVERY_S)
@@ -139,22 +139,21 @@ class Deliverer:
             self._under_way[delivery.endpoint_id] -= 1
 
     def _claim(self, now: datetime) -> list[Delivery]:
-        busy = [each for each, count in self._under_way.items() if count >= PER_ENDPOINT]
         room = AT_ONCE - self._under_way.total()
         if room <= 0:
             return []
         with reading(self._engine) as connection:
-            if not is_any_due(connection, now):
-                return []
-        with writing(self._engine) as connection:
-            return claim_due(
+            found = find_due(
                 connection,
                 now,
-                until=now + LEASE,
                 limit=room,
                 per_endpoint=PER_ENDPOINT,
-                busy=busy,
+                under_way=self._under_way,
             )
+        if not found:
+            return []
+        with writing(self._engine) as connection:
+            return claim(connection, found, now + LEASE)
 
     def _open(self, endpoint_id: str) -> tuple[StoredEndpoint | None, list[bytes]]:
         with reading(self._engine) as connection:

@@ -4,9 +4,9 @@ Whoever claims one moves its time ahead by a lease: if that process dies, the me
 again after it. Each function works inside a transaction of its caller.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import Field
 from sqlalchemy import Connection, Row, delete, func, select, update
@@ -46,54 +46,77 @@ class Delivery(Closed):
     """Why there was no answer at the last attempt."""
 
 
-def is_any_due(connection: Connection, now: datetime) -> bool:
-    """Tell whether there is a message to send; looking for one keeps no writer waiting."""
-    query = select(_columns.id).where(
-        _columns.status == "pending", _columns.due_at <= to_microseconds(now)
-    )
-    return connection.execute(query.limit(1)).first() is not None
+class Due(NamedTuple):
+    """A message that is due, and since when: who finds it so may take it."""
+
+    id: str
+    due_at: int
 
 
-def claim_due(
+def find_due(
     connection: Connection,
     now: datetime,
     *,
-    until: datetime,
     limit: int,
     per_endpoint: int,
-    busy: Collection[str] = (),
-) -> list[Delivery]:
-    """Take up to `limit` messages that are due, and count the attempt; they are due again `until`.
+    under_way: Mapping[str, int],
+) -> list[Due]:
+    """Return up to `limit` messages that are due, the longest first; it keeps no writer waiting.
 
-    Of one endpoint `per_endpoint` at most, of `busy` ones none: a slow one holds up no other.
+    With those that are `under_way` by endpoint, `per_endpoint` of one at most: a slow one holds
+    up no other. What it costs does not depend on how many wait.
     """
-    moment = to_microseconds(now)
-    place = func.row_number().over(partition_by=_columns.endpoint_id, order_by=_columns.due_at)
-    due = select(_columns.id, _columns.due_at, place.label("place")).where(
-        _columns.status == "pending", _columns.due_at <= moment
-    )
-    if busy:
-        due = due.where(_columns.endpoint_id.not_in(busy))
-    numbered = due.subquery()
-    query = (
-        select(numbered.c.id, numbered.c.due_at)
-        .where(numbered.c.place <= per_endpoint)
-        .order_by(numbered.c.due_at)
-        .limit(limit)
-    )
-    claimed = []
-    for row in connection.execute(query).all():
-        claim = (
-            update(webhook_deliveries)
+    room = {each: per_endpoint - count for each, count in under_way.items()}
+    busy = [each for each, left in room.items() if left <= 0]
+    found = list[Due]()
+    for endpoint_id in _endpoints_due(connection, now, limit, busy):
+        query = (
+            select(_columns.id, _columns.due_at)
             .where(
-                _columns.id == row.id, _columns.status == "pending", _columns.due_at == row.due_at
+                _columns.status == "pending",
+                _columns.endpoint_id == endpoint_id,
+                _columns.due_at <= to_microseconds(now),
             )
-            .values(due_at=to_microseconds(until), attempts=_columns.attempts + 1)
+            .order_by(_columns.due_at)
+            .limit(room.get(endpoint_id, per_endpoint))
         )
-        if connection.execute(claim).rowcount == 1:
-            claimed.append(row.id)
-    found = connection.execute(select(webhook_deliveries).where(_columns.id.in_(claimed)))
-    return [_delivery(row) for row in found]
+        found += [Due(row.id, row.due_at) for row in connection.execute(query)]
+    return sorted(found, key=lambda due: due.due_at)[:limit]
+
+
+def _endpoints_due(
+    connection: Connection, now: datetime, limit: int, busy: Collection[str]
+) -> list[str]:
+    """Return the endpoints whose messages have been due longest; goes from one to the next."""
+    waits, of = _columns.status == "pending", _columns.endpoint_id
+    next_one = select(of).where(waits).order_by(of).limit(1)
+    waiting = select(next_one.scalar_subquery().label("endpoint_id")).cte(recursive=True)
+    after = next_one.where(of > waiting.c.endpoint_id).correlate(waiting).scalar_subquery()
+    waiting = waiting.union_all(select(after).where(waiting.c.endpoint_id.is_not(None)))
+    first = select(func.min(_columns.due_at)).where(waits, of == waiting.c.endpoint_id)
+    due = select(
+        waiting.c.endpoint_id, first.correlate(waiting).scalar_subquery().label("due_at")
+    ).subquery()
+    query = select(due.c.endpoint_id).where(
+        due.c.due_at <= to_microseconds(now), due.c.endpoint_id.not_in(busy)
+    )
+    return list(connection.execute(query.order_by(due.c.due_at).limit(limit)).scalars())
+
+
+def claim(connection: Connection, found: Sequence[Due], until: datetime) -> list[Delivery]:
+    """Take those of these messages that nobody else took, and count the attempt.
+
+    They are due again `until`.
+    """
+    claimed = list[Delivery]()
+    for id_, due_at in found:  # one by one: of many SQLite would look through all that wait
+        take = update(webhook_deliveries).where(
+            _columns.id == id_, _columns.status == "pending", _columns.due_at == due_at
+        )
+        values = {"due_at": to_microseconds(until), "attempts": _columns.attempts + 1}
+        taken = connection.execute(take.values(values).returning(webhook_deliveries))
+        claimed += [_delivery(row) for row in taken]
+    return claimed
 
 
 def settle(

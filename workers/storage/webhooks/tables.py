@@ -70,7 +70,7 @@ webhook_deliveries: Final = Table(
     Column("settled_at", BigInteger),
     Column("last_status", Integer),
     Column("last_error", String(64)),
-    Index("webhook_deliveries_by_due", "status", "due_at"),
+    Index("webhook_deliveries_by_turn", "status", "endpoint_id", "due_at"),
     Index("webhook_deliveries_by_endpoint", "endpoint_id", "status"),
     Index("webhook_deliveries_newest", "created_at", "id"),
 )
