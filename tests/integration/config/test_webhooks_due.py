@@ -1,6 +1,7 @@
 """Which messages are sent next, however many wait, on both databases."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,12 +38,16 @@ def wait(engine: Engine, endpoint_id: str, *, count: int = 1, since_s: float = 1
 
 
 def take(
-    engine: Engine, *, at: datetime = NOW, limit: int = AT_ONCE, **under_way: int
+    engine: Engine,
+    under_way: Mapping[str, int] | None = None,
+    *,
+    at: datetime = NOW,
+    limit: int = AT_ONCE,
 ) -> list[str]:
     """Claim what is next; return the endpoints, as often as there is a message for each."""
     with reading(engine) as connection:
         found = find_due(
-            connection, at, limit=limit, per_endpoint=PER_ENDPOINT, under_way=under_way
+            connection, at, limit=limit, per_endpoint=PER_ENDPOINT, under_way=under_way or {}
         )
     with writing(engine) as connection:
         return [each.endpoint_id for each in claim(connection, found, at + timedelta(seconds=30))]
@@ -53,7 +58,7 @@ def test_the_longest_due_come_first_and_only_so_many_of_one_endpoint(engine: Eng
         wait(engine, endpoint, count=6, since_s=60 - number)
     assert Counter(take(engine)) == dict.fromkeys("abcd", 4)
     busy = {"a": 4, "b": 4, "c": 3, "d": 1}
-    assert Counter(take(engine, **busy)) == {"c": 1, "d": 2, "e": 4, "f": 4}
+    assert Counter(take(engine, busy)) == {"c": 1, "d": 2, "e": 4, "f": 4}
     assert Counter(take(engine, limit=3)) == {"a": 2, "b": 1}
     assert Counter(take(engine)) == {"b": 1, "c": 1, "e": 2, "f": 2}
     assert take(engine) == []
