@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shlex
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -11,6 +10,7 @@ from rich.console import Console
 
 from workers.settings import Settings
 from workers.supervision.up import System, up
+from workers.supervision.welcome import welcome
 
 AGENT = {
     "name": "Edgewise",
@@ -20,6 +20,7 @@ AGENT = {
 }
 """The agent that a home without any is given, so that there is someone to talk to."""
 ANSWER_S = 10.0
+MOST_ON_A_PAGE = 200
 
 Told = Callable[[str], None]
 Ready = Callable[[System], Awaitable[None]]
@@ -39,7 +40,8 @@ def run_up(settings: Settings, *, as_json: bool) -> None:
         if as_json:
             print(system.as_json(), flush=True)  # noqa: T201  # this line is the interface
         else:
-            print(_welcome(system, await agent_to_talk_to(system)), flush=True)  # noqa: T201  # to be read and pasted
+            agent = await agent_to_talk_to(system)
+            print(welcome(system, agent, settings.host), flush=True)  # noqa: T201  # to be read and pasted
 
     asyncio.run(_until_stopped(settings, told, ready))
     told("stopped")
@@ -67,32 +69,23 @@ async def _until_stopped(settings: Settings, told: Told, ready: Ready) -> None:
 
 
 async def agent_to_talk_to(system: System) -> str | None:
-    """Return the id of the newest agent, made if there is none; None where that fails."""
+    """Return the id of the oldest agent, made if there is none; None where that fails."""
     headers = {"Authorization": f"Bearer {system.api_key}"}
-    with contextlib.suppress(httpx.HTTPError, KeyError, IndexError, ValueError):
-        async with httpx.AsyncClient(
-            base_url=system.url, headers=headers, timeout=ANSWER_S, trust_env=False
-        ) as http:
-            listed = (await http.get("/v1/agents", params={"limit": 1})).json()["agents"]
-            if not listed:
-                listed = [(await http.post("/v1/agents", json=AGENT)).json()]
-            return str(listed[0]["id"])
+    with contextlib.suppress(httpx.HTTPError, TimeoutError, KeyError, ValueError):
+        async with (
+            asyncio.timeout(ANSWER_S),
+            httpx.AsyncClient(base_url=system.url, headers=headers, trust_env=False) as http,
+        ):
+            oldest = await _oldest_agent(http)
+            return oldest or str((await http.post("/v1/agents", json=AGENT)).json()["id"])
     return None
 
 
-def _welcome(system: System, agent: str | None) -> str:
-    key = f"$(cat {shlex.quote(str(system.key_file))})" if system.key_file else "$EDGEWISE_API_KEY"
-    talk = f'EDGEWISE_API_KEY="{key}" edgewise-device run --server {system.url} --agent {agent}'
-    return "\n".join(
-        [
-            "",
-            f"Edgewise listens on  {system.url}",
-            f"API key              {system.key_file or 'from EDGEWISE_API_KEY'}",
-            f"Everything it writes {system.home}",
-            "",
-            "Talk to it from another terminal (the microphone needs PortAudio):",
-            f"  {talk}",
-            "",
-            "Ctrl-C stops it.",
-        ]
-    )
+async def _oldest_agent(http: httpx.AsyncClient) -> str | None:
+    """Return the last id on the last page, None where there is no agent."""
+    query: dict[str, str | int] = {"limit": MOST_ON_A_PAGE}
+    while True:
+        page = (await http.get("/v1/agents", params=query)).json()
+        if not page["has_more"]:
+            return str(page["agents"][-1]["id"]) if page["agents"] else None
+        query["cursor"] = page["response_metadata"]["next_cursor"]

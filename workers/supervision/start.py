@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import httpx
 from redis.asyncio import Redis
@@ -38,6 +38,13 @@ KEPT_FROM: Final = {
 """What a part does not see of the environment: keys that it has no use for."""
 
 
+class Listening(NamedTuple):
+    """The URLs under which this machine reaches what listens."""
+
+    gateway: str
+    llm_gateway: str
+
+
 class NotReadyError(EdgewiseError):
     """The system did not come up in time; the message says what it still waited for."""
 
@@ -50,8 +57,8 @@ async def start_system(
     key: str,
     socket: Path,
     told: Callable[[str], None],
-) -> str:
-    """Start every part, in the order of need, and return the gateway's URL once it is ready.
+) -> Listening:
+    """Start every part, in the order of need, and return where it listens once it is ready.
 
     Raises PartEndedError or NotReadyError (after 30 s) with the end of the log in question.
     """
@@ -59,8 +66,8 @@ async def start_system(
     try:
         async with asyncio.timeout(READY_S), httpx.AsyncClient(trust_env=False) as http:
             await start.redis(socket)
-            await start.front(http)
-            return await start.workers(http)
+            llm_gateway = await start.front(http)
+            return Listening(await start.workers(http), llm_gateway)
     except TimeoutError:
         raise NotReadyError(
             f"not up after {READY_S:.0f} s; still waiting for {start.waiting_for}.\n"
@@ -113,8 +120,8 @@ class _Start:
 
             await self._until(answers, "Redis", "redis")
 
-    async def front(self, http: httpx.AsyncClient) -> None:
-        """Start what listens, and the config worker; wait until the LLM gateway serves."""
+    async def front(self, http: httpx.AsyncClient) -> str:
+        """Start what listens, and the config worker; return the LLM gateway's URL."""
         for name in ("gateway.json", "llm-gateway.json"):
             (self._home.run / name).unlink(missing_ok=True)
         given = self._settings.model_fields_set
@@ -132,9 +139,10 @@ class _Start:
         port = str(httpx.URL(url).port)
         self._env["EDGEWISE_LLM_GATEWAY_PORT"] = port
         self._parts.pin("llm-gateway", EDGEWISE_LLM_GATEWAY_PORT=port)
+        return url
 
     async def workers(self, http: httpx.AsyncClient) -> str:
-        """Start the turn worker, wait until the gateway finds all that it needs."""
+        """Start the turn worker; return the gateway's URL once it finds all that it needs."""
         for number in range(1, self._settings.turn_workers + 1):
             name = "turns" if number == 1 else f"turns-{number}"
             turns_env = self._seen("turns")

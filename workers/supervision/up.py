@@ -25,6 +25,7 @@ class System:
     """A system that is up."""
 
     url: str
+    llm_gateway_url: str
     api_key: str
     home: Path
     key_file: Path | None
@@ -53,9 +54,9 @@ async def up(
         key = settings.api_key.get_secret_value() if settings.api_key else read_or_make_key(home)
         _make_keys(home.path, told)
         async with Supervisor(home.run, home.logs, told=told, inherited=(lock,)) as parts:
-            url = await start_system(settings, home, parts, key=key, socket=socket, told=told)
+            listening = await start_system(settings, home, parts, key=key, socket=socket, told=told)
             parts.settle()
-            await ready(System(url, key, home.path, key_file))
+            await ready(System(*listening, key, home.path, key_file))
             await _report_errors(home.logs, told)
 
 
