@@ -1,7 +1,6 @@
 """Every REST error in one shape, and never with what was sent."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -16,9 +15,9 @@ from starlette.routing import Match
 
 from schemas.error import ErrorBody, ErrorCode, ErrorItem
 from workers.errors import StorageUnavailableError
+from workers.web.invalid_fields import MAX_ITEMS, in_words, invalid_item
 
 RETRY_AFTER_S: Final = 2
-MAX_ITEMS: Final = 20
 _CODES: Final[dict[int, ErrorCode]] = {
     401: "unauthorized",
     404: "not_found",
@@ -28,7 +27,6 @@ _CODES: Final[dict[int, ErrorCode]] = {
     429: "rate_limited",
     503: "unavailable",
 }
-_FIELD_NAME = re.compile(r"[a-z][a-z_]{0,39}")
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +41,8 @@ class ApiError(Exception):
         message: str,
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        errors: tuple[ErrorItem, ...] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -50,6 +50,7 @@ class ApiError(Exception):
         self.message = message
         self.param = param
         self.headers = dict(headers or {})
+        self.errors = errors
 
 
 def unavailable(message: str) -> ApiError:
@@ -71,25 +72,11 @@ def crash_response(request_id: str) -> Response:
     return _response(500, "internal_error", "something went wrong here; it is logged", request_id)
 
 
-def invalid_items(errors: Sequence[Any]) -> tuple[ErrorItem, ...]:
-    """Turn pydantic's errors into ours: what is wrong and where, at most 20 of them."""
-    return tuple(_item(error) for error in errors[:MAX_ITEMS])
-
-
-def _item(error: Any) -> ErrorItem:
-    if error["type"] == "json_invalid":
-        return ErrorItem(message="the body is not valid JSON")
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return ErrorItem(message=message, param=_param(error["loc"]))
-
-
-def _param(location: Sequence[str | int]) -> str | None:
-    """Name the field; what does not look like a field's name was made up by the sender."""
-    names = [str(part) for part in location]
-    if names and names[0] in {"body", "query", "path", "header"}:
-        names = names[1:]
-    shown = [name if name.isdecimal() or _FIELD_NAME.fullmatch(name) else "…" for name in names]
-    return ".".join(shown) or None
+def invalid(items: tuple[ErrorItem, ...]) -> ApiError:
+    """Return a 422 for what is wrong with a request; its message is about the first of these."""
+    first = items[0] if items else ErrorItem(message="the request is not valid")
+    message = f"{first.param}: {first.message}" if first.param else first.message
+    return ApiError(422, "validation_error", message, first.param, errors=items)
 
 
 async def _on_api_error(request: Request, error: Exception) -> Response:
@@ -100,6 +87,7 @@ async def _on_api_error(request: Request, error: Exception) -> Response:
         known.message,
         _request_id(request),
         param=known.param,
+        errors=known.errors,
         headers=known.headers,
     )
 
@@ -128,12 +116,19 @@ def _allowed(request: Request) -> str:
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
-    items = invalid_items(cast("RequestValidationError", error).errors())
-    first = items[0] if items else ErrorItem(message="the request is not valid")
-    message = f"{first.param}: {first.message}" if first.param else first.message
-    return _response(
-        422, "validation_error", message, _request_id(request), param=first.param, errors=items
-    )
+    errors = cast("RequestValidationError", error).errors()
+    field = getattr(request.scope["route"], "body_field", None)
+    body = field.field_info.annotation if field else None
+    items = tuple(_item(each, body) for each in errors[:MAX_ITEMS])
+    return await _on_api_error(request, invalid(items))
+
+
+def _item(error: Any, body: Any) -> ErrorItem:
+    part, *place = error["loc"]
+    if part == "body":
+        return invalid_item({**error, "loc": place}, body)
+    # What is not in the body is looked up by the names that the route has for it.
+    return ErrorItem(message=in_words(error), param=".".join(map(str, place)) or None)
 
 
 async def _on_unavailable(request: Request, error: Exception) -> Response:

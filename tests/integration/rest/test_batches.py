@@ -124,7 +124,7 @@ def test_good_rows_are_applied_although_others_fail_each_with_its_line(
     told = errors(client, answer)
     assert [(error["line"], error["param"]) for error in told] == [
         (2, None),
-        (3, "nmae"),
+        (3, "…"),
         (4, None),
         (5, None),
         (6, None),

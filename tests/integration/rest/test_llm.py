@@ -71,7 +71,7 @@ def test_a_put_keeps_what_is_left_out_and_replaces_what_is_given_whole(
         ({"llm": None}, "llm"),
         ({"name": None}, "name"),
         ({"voice": {"voice_id": "nobody"}}, "voice"),
-        ({"system_promt": "x"}, "system_promt"),
+        ({"system_promt": "x"}, "…"),
         ({"llm": [ENTRY, ENTRY]}, "llm"),
         ({"llm": [VIEW]}, "llm.0.api_key"),
         ({"llm": [{**ENTRY, "api_key": planted("long") * 100}]}, "llm.0.api_key"),

@@ -85,7 +85,7 @@ def deep(levels: int) -> dict[str, Any]:
         ([CLIENT, CLIENT], "tools"),
         ([{**CLIENT, "name": f"t{n}"} for n in range(65)], "tools"),
         ([{"name": "x"}], "tools.0.description"),
-        ([{**CLIENT, "region": "x"}], "tools.0.region"),
+        ([{**CLIENT, "region": "x"}], "tools.0.…"),
         ([{**CLIENT, "timeout_seconds": 301}], "tools.0.timeout_seconds"),
         ([CLIENT, {**HTTP, "parameters": {"type": "array"}}], "tools.1.parameters"),
         ([{**CLIENT, "parameters": {"type": "object", "x": "y" * 17_000}}], "tools.0.parameters"),

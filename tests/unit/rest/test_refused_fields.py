@@ -1,5 +1,7 @@
 """What a caller hears of fields that are wrong: which, and never what was sent."""
 
+import json
+
 import pytest
 from httpx import AsyncClient
 
@@ -42,7 +44,9 @@ ENTRY = {"base_url": "https://llm.example.com/v1", "model": "m", "api_key": PLAN
     [
         ([ENTRY] * (MAX_ENTRIES + 1), "llm"),
         ([{**ENTRY, "apiKey": PLANTED}], "llm.0.…"),
-        ([{**ENTRY, "region": PLANTED}], "llm.0.region"),
+        ([{**ENTRY, "region": PLANTED}], "llm.0.…"),
+        ([{**ENTRY, "abcsecretkeyinthewrongplace": 1}], "llm.0.…"),
+        ([{**ENTRY, "1234567890": 1}], "llm.0.…"),
         ([{**ENTRY, "api_key": ""}], "llm.0.api_key"),
         ([{**ENTRY, "api_key": f"{PLANTED}\r\nX: y"}], "llm.0.api_key"),
         ([{**ENTRY, "api_key": f"{PLANTED}é"}], "llm.0.api_key"),
@@ -61,6 +65,36 @@ async def test_an_llm_entry_is_refused_by_field_and_its_key_never_echoed(
     assert answer.status_code == 422
     assert answer.json()["param"] == param
     assert PLANTED not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "names"),
+    [
+        ({"llm": [{**ENTRY, "aip_key": PLANTED}]}, "llm.0.…", "base_url, model, api_key"),
+        ({"voice": {"voice_id": "ivy", "name": PLANTED}}, "voice.…", "voice_id"),
+        ({"input": {"format": {"rate": 1}}}, "input.format.…", "encoding, sample_rate"),
+        (
+            {"tools": [{"name": "a", "description": "b", "http": {"url": "https://x", "0": 1}}]},
+            "tools.0.http.…",
+            "url, http_method, headers",
+        ),
+    ],
+)
+async def test_of_a_field_that_is_unknown_its_place_is_told_and_what_may_be_there(
+    client: AsyncClient, fields: dict[str, object], param: str, names: str
+) -> None:
+    told = (await client.post("/agents", json=agent(**fields))).json()
+    assert told["param"] == param
+    assert told["message"] == f"{param}: unknown field; one of: {names}"
+    assert told["errors"] == [{"param": param, "message": f"unknown field; one of: {names}"}]
+
+
+@pytest.mark.parametrize("name", ["abcsecretkeyinthewrongplace", "1234567890", "region", "loc", ""])
+async def test_no_name_that_is_made_up_is_told(client: AsyncClient, name: str) -> None:
+    for sent in (agent(**{name: 1}), agent(llm=[{**ENTRY, name: {name: 1}}])):
+        told = (await client.post("/agents", json=sent)).json()
+        assert told["param"].endswith("…")
+        assert not name or name not in json.dumps({**told, "request_id": ""})
 
 
 async def test_one_llm_entry_is_taken(client: AsyncClient) -> None:

@@ -13,11 +13,12 @@ from schemas.config_event import AgentChange, AgentDelete, AgentUpsert, Change
 from schemas.ids import agent_id_of
 from workers.batch_files.rows import FileError, RawRow, RowReader
 from workers.gateway.configuring.sealer import Sealer
-from workers.gateway.rest_errors import ApiError, invalid_items
+from workers.gateway.rest_errors import ApiError
 from workers.storage.batches.batch import extend, note_errors, turn_on
 from workers.storage.batches.rows import StagedRow, stage_rows
 from workers.storage.batches.sweep import give_up
 from workers.storage.database import writing
+from workers.web.invalid_fields import invalid_item
 
 CHUNK_ROWS: Final = 500
 CHUNK_BYTES: Final = 1_048_576
@@ -118,7 +119,8 @@ class BatchStager:
             if isinstance(row, UpsertRow):
                 return self._upsert(raw.line, row, agent_id)
         except ValidationError as error:
-            item = invalid_items(error.errors(include_input=False, include_url=False))[0]
+            errors = error.errors(include_input=False, include_url=False)
+            item = invalid_item(errors[0], model)
             return _row_error(raw.line, item.message, item.param)
         except ApiError as error:
             if error.status != _UNPROCESSABLE:

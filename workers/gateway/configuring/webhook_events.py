@@ -3,11 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
-from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from schemas.agent import AgentFields, ChangedFields
 from schemas.config_event import AgentChange, AgentDelete, AgentRotate, AgentUpsert, Change
+from schemas.error import ErrorItem
 from schemas.webhook import (
     DeleteEvent,
     RotateEvent,
@@ -16,15 +16,21 @@ from schemas.webhook import (
     read_source_event,
 )
 from workers.gateway.configuring.sealer import Sealer
-from workers.gateway.rest_errors import ApiError
+from workers.gateway.rest_errors import ApiError, invalid
+from workers.web.invalid_fields import invalid_items
 
 AHEAD: Final = timedelta(minutes=5)
 """How far a sender's clock may be ahead: what lies further would shut out every later change."""
-_TYPES: Final = "one of: agent.upsert, agent.delete, agent.llm.rotate"
+_EVENTS: Final = {
+    "agent.upsert": UpsertEvent,
+    "agent.delete": DeleteEvent,
+    "agent.llm.rotate": RotateEvent,
+}
+_TYPES: Final = f"one of: {', '.join(_EVENTS)}"
 
 
 def read_event(body: bytes) -> SourceEvent:
-    """Return the event; raises RequestValidationError, which holds nothing of what was sent."""
+    """Return the event; raises ApiError, which holds nothing of what was sent."""
     try:
         event = read_source_event(body)
     except ValidationError as error:
@@ -83,10 +89,9 @@ def _rotate(
 
 def _refuse(error: ValidationError) -> NoReturn:
     """Name fields as the sender does: without the tag that pydantic puts in front."""
-    items: list[dict[str, Any]] = []
-    for item in error.errors(include_input=False, include_url=False, include_context=False):
-        if item["type"].startswith("union_tag"):  # its message repeats what was sent
-            items.append({"type": item["type"], "loc": ("type",), "msg": _TYPES})
-        else:
-            items.append({**item, "loc": item["loc"][1:]})
-    raise RequestValidationError(items) from None
+    errors = error.errors(include_input=False, include_url=False)
+    if errors[0]["type"].startswith("union_tag"):  # its message repeats what was sent
+        raise invalid((ErrorItem(message=_TYPES, param="type"),)) from None
+    tag = str(errors[0]["loc"][0]) if errors[0]["loc"] else ""
+    inner = [{**each, "loc": each["loc"][1:]} for each in errors]
+    raise invalid(invalid_items(inner, _EVENTS.get(tag))) from None
