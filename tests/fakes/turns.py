@@ -93,9 +93,11 @@ class FakeChat:
 
 
 class FakeTts:
-    """Speaks 20 ms a letter."""
+    """Speaks 20 ms a letter; waits for `go` before each sentence."""
 
     def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.go.set()
         self.said: list[str] = []
         self.voices: list[str] = []
         self.broken = False
@@ -109,6 +111,7 @@ class FakeTts:
     async def _pieces(self, text: str) -> AsyncIterator[Samples]:
         if self.broken:
             raise SynthesisError("scripted")
+        await self.go.wait()
         for _ in text:
             yield np.full(RATE // 50, 1_000, np.int16)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import itertools
 import json
 import zlib
 from collections.abc import Iterator
@@ -12,6 +13,10 @@ from workers.llm_stub.script import STATUSES
 
 BIG: Final = 64 * 1024 * 1024
 PIECE: Final = 64 * 1024
+SENTENCE: Final = 50
+"""Bytes of a sentence of content without end, about."""
+CHAPTER: Final = 1_000
+"""Sentences of it in one event."""
 KEEPALIVE_S: Final = 1.0
 SECRET: Final = "sk-secret"  # noqa: S105  # no secret: what a client must not repeat
 WHOLE: Final = frozenset({"html", "json", "gzip", *STATUSES})
@@ -97,9 +102,11 @@ def _endless(name: str) -> Iterator[bytes]:
         for _ in range(BIG // PIECE):
             yield b"x" * PIECE
     else:
-        event = delta_event({"content": "word " * 10_000})
-        for _ in range(BIG // len(event)):
-            yield f"data: {event}\n\n".encode()
+        numbers = itertools.count()
+        for _ in range(BIG // (CHAPTER * SENTENCE)):
+            told = (f"Sentence number {n} tells of {7 * n} more. " for n in numbers)
+            content = "".join(itertools.islice(told, CHAPTER))
+            yield f"data: {delta_event({'content': content})}\n\n".encode()
 
 
 @functools.cache

@@ -42,7 +42,7 @@ FAULTS: Final = {
     "error-429": "the same, saying that there were too many requests",
     "only-done": "[DONE], and no finish_reason",
     "huge-line": "a line of 64 MB",
-    "huge-content": "64 MB of content, in events of 50 kB",
+    "huge-content": "64 MB of content, no sentence twice, in events of 50 kB",
     "broken-tool": "a tool call whose arguments break off",
     "html": "status 200 and a page to sign in",
     "json": "status 200 and JSON instead of a stream",

@@ -95,6 +95,11 @@ class _Clock:
         self._started = True
         self._content = self._now() + self._between
 
+    def check(self) -> None:
+        """Raise TimeoutError once the whole reply takes too long."""
+        if self._now() >= self._end:
+            raise TimeoutError
+
     def timeout(self) -> ModelError:
         if not self._started:
             return ModelError("timeout_first_token", "no content in time", retryable=False)
@@ -146,6 +151,8 @@ class OpenAiChat:
                         yield event
                         if isinstance(event, Content | ToolCallPiece):
                             clock.content_taken()
+                        if not stream.is_finished:
+                            clock.check()
                     if stream.is_closed:
                         break
                 stream.end()

@@ -6,7 +6,6 @@ while the rest is still being written.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from schemas.chat import ChatRequest
 from schemas.turn import Measured, ReplyAudio, Transcript, TurnError
@@ -24,11 +23,9 @@ from workers.turns.speculation import Held, Status
 from workers.turns.spoken import Placement
 from workers.turns.timeline import Timeline
 from workers.turns.tool_rounds import ToolRounds
+from workers.turns.unsaid import Unsaid
 from workers.turns.voicing import voiced
-from workers.turns.writing import Sentences, Writing
-
-SENTENCES_AHEAD: Final = 16
-"""How many sentences the model may be ahead of the voice."""
+from workers.turns.writing import Writing
 
 
 class Composer:
@@ -49,13 +46,14 @@ class Composer:
 
     async def greet(self, held: Held) -> Status:
         """Speak the greeting as it is written."""
-        sentences: Sentences = asyncio.Queue()
-        cutter = SentenceCutter()
-        for sentence in [*cutter.push(self._turn.greeting), *cutter.flush(), None]:
-            sentences.put_nowait(sentence)
-        if sentences.qsize() == 1:
+        cutter, unsaid = SentenceCutter(), Unsaid()
+        sentences = [*cutter.push(self._turn.greeting), *cutter.flush()]
+        if not sentences:
             return "ignored"
-        return await _Voice(self._turn, self._ports, self._timeline, held).read_out(sentences)
+        for sentence in sentences:
+            unsaid.put(sentence)
+        unsaid.end()
+        return await _Voice(self._turn, self._ports, self._timeline, held).read_out(unsaid)
 
     async def answer(self, hear: Callable[[], Awaitable[str]], held: Held) -> Status:
         """Answer what `hear` returns; nothing heard, nothing said. Raises SynthesisError."""
@@ -88,29 +86,29 @@ class Composer:
 
     async def _speak(self, request: ChatRequest, voice: "_Voice", held: Held) -> Status:
         """Say what the model writes, each sentence as soon as it is there."""
-        sentences: Sentences = asyncio.Queue(SENTENCES_AHEAD)
+        unsaid = Unsaid()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._write(request, sentences, held), name="reply-words")
-                reading = group.create_task(voice.read_out(sentences), name="reply-voice")
+                group.create_task(self._write(request, unsaid, held), name="reply-words")
+                reading = group.create_task(voice.read_out(unsaid), name="reply-voice")
         except BaseExceptionGroup as errors:
             raise first_error(errors) from None
         return reading.result()
 
-    async def _write(self, request: ChatRequest, sentences: Sentences, held: Held) -> None:
-        """Ask the model, call tools for it, and put what it writes into the queue."""
+    async def _write(self, request: ChatRequest, unsaid: Unsaid, held: Held) -> None:
+        """Ask the model, call tools for it, and hand on what it writes."""
         line = filler(self._turn.lines)
-        late = Filler(sentences.put_nowait, line, self._filler_s, self._awaited)
+        late = Filler(unsaid.put, line, self._filler_s, self._awaited)
         turn = self._turn
         chat = OnRecord(self._ports.chat, turn.attempt, turn.prompt_rule.suffix, held.put)
-        writing = Writing(chat, sentences, late, self._timeline)
+        writing = Writing(chat, unsaid, late, self._timeline)
         rounds = ToolRounds(self._ports.tools, writing, self._awaited, late, held.put)
         try:
             await rounds.run(request)
-            await sentences.put(None)
+            unsaid.end()
         except ModelError as error:
             self._timeline.failed(error)
-            await sentences.put(error)
+            unsaid.end(error)
 
 
 class _Voice:
@@ -125,15 +123,15 @@ class _Voice:
         self._playing = Playing(ports.encoding, asyncio.get_running_loop().time)
         self._begun = False
 
-    async def read_out(self, sentences: Sentences) -> Status:
-        """Say all of them; after an error of the model, say so."""
-        while (sentence := await sentences.get()) is not None:
-            if isinstance(sentence, ModelError):
-                return await self._apologise(sentence)
+    async def read_out(self, unsaid: Unsaid) -> Status:
+        """Say all of it; after an error of the model, say so."""
+        while (sentence := await unsaid.next()) is not None:
             if isinstance(sentence, Aside):
                 await self._say(sentence.text, is_aside=True)
             elif text := speakable(sentence):
                 await self.say(text)
+        if unsaid.error is not None:
+            return await self._apologise(unsaid.error)
         if not self._begun:
             return await self._apologise(
                 ModelError("empty", "the reply has no words in it", retryable=False)

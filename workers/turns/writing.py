@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 from schemas.chat import (
     Answered,
@@ -13,25 +14,23 @@ from schemas.chat import (
     ToolRound,
     Used,
 )
-from workers.errors import ModelError
-from workers.turns.filler import Aside, Filler
+from workers.turns.filler import Filler
 from workers.turns.ports import Chat
 from workers.turns.repetition import Repetition
 from workers.turns.sentences import SentenceCutter
 from workers.turns.timeline import Timeline
+from workers.turns.unsaid import Unsaid
 
-Sentences = asyncio.Queue[str | Aside | ModelError | None]
-"""Sentences as the model writes them; an error or None ends the reply."""
+AT_ONCE: Final = 1_000
+"""Characters that are cut into sentences before other turns have the loop again."""
 
 
 class Writing:
-    """Asks the model, as often as a reply takes, and puts its sentences into a queue."""
+    """Asks the model, as often as a reply takes, and hands on its sentences."""
 
-    def __init__(
-        self, chat: Chat, sentences: Sentences, filler: Filler, timeline: Timeline
-    ) -> None:
+    def __init__(self, chat: Chat, unsaid: Unsaid, filler: Filler, timeline: Timeline) -> None:
         self._chat = chat
-        self._sentences = sentences
+        self._unsaid = unsaid
         self._filler = filler
         self._timeline = timeline
         self._repetition = Repetition()
@@ -55,13 +54,11 @@ class Writing:
                     case Content(text):
                         self._timeline.mark_first("first_token")
                         written.append(text)
-                        for sentence in cutter.push(text):
-                            self._repetition.take(sentence)
-                            await self._put([sentence])
+                        await self._cut(text, cutter)
                     case ToolCalls(asked):
                         calls = ToolRound("".join(written), asked)
                     case Finished():
-                        await self._put(cutter.flush())
+                        self._put(cutter.flush())
                     case Used():
                         self._timeline.used(event)
         return calls
@@ -69,12 +66,21 @@ class Writing:
     async def repeat(self, text: str) -> None:
         """Have said what an earlier attempt wrote."""
         cutter = SentenceCutter()
-        await self._put([*cutter.push(text), *cutter.flush()])
+        self._put([*cutter.push(text), *cutter.flush()])
 
-    async def _put(self, sentences: list[str]) -> None:
+    async def _cut(self, text: str, cutter: SentenceCutter) -> None:
+        """Hand on what `text` completes; a long one is no reason for others to wait."""
+        for start in range(0, len(text), AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            for sentence in cutter.push(text[start : start + AT_ONCE]):
+                self._repetition.take(sentence)
+                self._put([sentence])
+
+    def _put(self, sentences: list[str]) -> None:
         for sentence in sentences:
             self.has_written = True
-            await self._sentences.put(sentence)
+            self._unsaid.put(sentence)
 
     async def _covered(self, events: AsyncIterator[ChatEvent]) -> AsyncIterator[ChatEvent]:
         """Yield the events; while the first is late, a filler is said."""

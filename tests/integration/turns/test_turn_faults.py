@@ -12,12 +12,13 @@ from redis.asyncio import Redis
 from schemas.turn import Cancel, ReplyText, TurnError
 from tests.fakes.stage import END, SPEECH, Stage
 from tests.integration.turns.chain import Chain, running_chain
-from tests.integration.turns.failed_turn import clean_turn, failed_turn
+from tests.integration.turns.failed_turn import AT_ONCE_S, clean_turn, failed_turn
 from tests.servers.relay import Relay
 from tests.servers.stalls import Stalls
 from workers.providers.chat import Budget
 from workers.turns.lines import BROKEN_OFF
 from workers.turns.ports import Pace
+from workers.turns.unsaid import LAST_WORDS
 
 PATIENT = Budget(connect_s=5, first_token_s=10, between_tokens_s=10, total_s=20)
 HASTY = Budget(connect_s=0.4, first_token_s=0.5, between_tokens_s=0.4, total_s=1.5)
@@ -114,7 +115,44 @@ async def test_content_without_end_is_cut_off(chain: Chain, after: int) -> None:
     chain.servers[0].script = f"huge-content@{after}"
     stage = Stage()
     error = await failed_turn(chain, stage)
-    assert error.code == "repeating"
+    assert error.code == "too_large"
+    assert len(set(stage.texts)) == len(stage.texts)
+    assert stage.texts[-1] == BROKEN_OFF
+
+
+async def test_content_without_end_is_cut_off_while_the_voice_is_at_its_first_sentence(
+    chain: Chain,
+) -> None:
+    chain.servers[0].script = "huge-content@0"
+    stage = Stage(real_chat=chain.chat())
+    stage.tts.go.clear()
+    async with stage.running():
+        stage.say(SPEECH, END)
+        request = await chain.servers[0].wait_for_request()
+        async with asyncio.timeout(AT_ONCE_S + 0.5):
+            await request.closed.wait()
+        assert len(stage.texts) == 1
+        stage.tts.go.set()
+    (error,) = stage.of(TurnError)
+    assert error.code == "too_large"
+    assert len(stage.texts) == 1 + LAST_WORDS + 1
+    assert stage.texts[-1] == BROKEN_OFF
+
+
+async def test_a_whole_reply_is_said_whole_however_slow_the_voice(chain: Chain) -> None:
+    chain.budget = replace(PATIENT, total_s=2)
+    chain.servers[0].say = " ".join(f"Point {n}!" for n in range(40))
+    chain.servers[0].token_s = 0.005
+    stage = Stage(real_chat=chain.chat())
+    stage.tts.go.clear()
+    async with stage.running():
+        stage.say(SPEECH, END)
+        request = await chain.servers[0].wait_for_request()
+        await request.closed.wait()
+        await asyncio.sleep(chain.budget.total_s)  # the voice is slower than the model may be
+        stage.tts.go.set()
+    assert stage.done.status == "completed"
+    assert len(stage.texts) == 40
 
 
 async def test_a_sentence_without_end_is_cut_off(chain: Chain) -> None:
