@@ -76,14 +76,14 @@ def settle_group(
 ) -> list[Outcome]:
     """Apply or refuse those of these events whose lease is held, in this order; count their rows.
 
-    The others are left out of what is returned. Webhooks that tell of it are written down, too.
-    Any exception undoes all of it.
+    The others are left out of what is returned. Webhooks that tell of it are written down, too,
+    but not of rows that changed nothing. Any exception undoes all of it.
     """
     mine = settle_held(connection, [event.id for event in events], owner, now)
     settling = _Settling(connection, vault, [event for event in events if event.id in mine], now)
     outcomes = [settling.settle(event) for event in settling.events]
     settling.write()
-    announce_results(connection, [_told(outcome.result) for outcome in outcomes], now)
+    announce_results(connection, settling.told, now)
     return outcomes
 
 
@@ -100,6 +100,7 @@ class _Settling:
         now: datetime,
     ) -> None:
         self.events = events
+        self.told: list[Told] = []
         self._connection = connection
         self._vault = vault
         self._now = now
@@ -119,6 +120,8 @@ class _Settling:
             effect, outcome = "failed", self._refuse(event, refusal)
         if event.batch_id is not None:
             self._counts[event.batch_id][effect] += 1
+        if event.batch_id is None or effect != "unchanged":
+            self.told.append(_told(outcome.result))
         return outcome
 
     def write(self) -> None:

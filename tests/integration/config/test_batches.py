@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Engine
 from schemas.agent import AgentFields, ChangedFields, LlmView, Voice
 from schemas.config_event import AgentChange, AgentDelete, AgentUpsert
 from schemas.ids import agent_id_of, new_id
-from tests.integration.config.keys import NOW, accept, new_vault
+from schemas.webhook import MESSAGE_TYPES
+from tests.integration.config.keys import NOW, URL, accept, new_vault
 from tests.integration.config.staged import asked, batch, counts, errors, post, receive, row, run
 from workers.agent_config.apply import apply_event, apply_in_order
 from workers.agent_config.groups import apply_group
@@ -24,8 +25,10 @@ from workers.settings import Settings
 from workers.storage.agents.llm_rows import entries_of
 from workers.storage.agents.rows import StoredAgent, add_agents, find_agent
 from workers.storage.batches.batch import find_by_key
-from workers.storage.database import reading
+from workers.storage.database import reading, writing
 from workers.storage.events.reports import list_events
+from workers.storage.webhooks.deliveries import list_deliveries
+from workers.storage.webhooks.endpoints import StoredEndpoint, add_endpoint
 
 
 @pytest.fixture
@@ -72,6 +75,33 @@ def test_the_same_rows_again_change_nothing_and_say_so(
     assert renamed.agent.updated_at == after(60)
     assert key_of(engine, vault, "x2") == ["sk-rotated"]
     assert key_of(engine, vault, "x5") == ["sk-5"], "an entry without a key keeps the stored one"
+
+
+def test_rows_that_changed_nothing_are_told_to_no_endpoint(engine: Engine) -> None:
+    with writing(engine) as connection:
+        hook = StoredEndpoint(
+            id=new_id("endpoint"),
+            account="default",
+            url=URL,
+            events=MESSAGE_TYPES,
+            created_at=NOW,
+        )
+        add_endpoint(connection, hook)
+    gone = AgentDelete(agent_id=new_id("agent"), account="default")
+    run(engine, post(engine, [row(1), row(2), asked(3, gone)]))
+    assert told(engine) == 2
+    second = post(engine, [row(1), row(2, "renamed"), asked(3, gone)], at=after(60))
+    run(engine, second, at=after(60))
+    assert counts(engine, second) == {"unchanged": 2, "updated": 1}
+    assert told(engine) == 3
+    by_webhook = gone.model_copy(update={"occurred_at": NOW})
+    assert apply_event(engine, accept(engine, by_webhook), NOW) is not None
+    assert told(engine) == 4, "whoever asks for one change hears of it"
+
+
+def told(engine: Engine) -> int:
+    with reading(engine) as connection:
+        return len(list_deliveries(connection, limit=100))
 
 
 def test_nothing_of_a_batch_is_applied_before_it_is_whole_and_one_that_never_is_goes(
