@@ -7,7 +7,8 @@ import httpx
 from pydantic import SecretStr
 
 from workers.commands.check import Check
-from workers.errors import ConfigurationError
+from workers.errors import ConfigurationError, InvalidBaseUrlError
+from workers.providers.base_url import parse_base_url
 from workers.providers.trust import trusted_authorities
 from workers.settings import Settings
 
@@ -20,6 +21,10 @@ def check_endpoint(
     """Ask for the list of models; a server without one is reached all the same."""
     if base_url is None:
         return Check(name, ok=False, found="no endpoint", mend=f"set {variables}_BASE_URL")
+    try:
+        parse_base_url(base_url)
+    except InvalidBaseUrlError as error:
+        return Check(name, ok=False, found=str(error), mend=f"mend {variables}_BASE_URL")
     headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
     try:
         with (
@@ -29,7 +34,7 @@ def check_endpoint(
             client.stream("GET", f"{base_url.rstrip('/')}/models", headers=headers) as answer,
         ):
             status = answer.status_code
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ConfigurationError) as error:
+    except (httpx.HTTPError, ConfigurationError) as error:
         mend = f"start the server, or mend {variables}_BASE_URL"
         return Check(name, ok=False, found=type(error).__name__, mend=mend)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -194,12 +195,18 @@ def check_exposure(settings: Settings) -> Check:
 
 
 def check_model(settings: Settings) -> Check:
-    """Look whether a language model is configured; without one the offline responder answers."""
-    found = settings.managed_llm_base_url and settings.managed_llm_model
-    mend = "set EDGEWISE_MANAGED_LLM_BASE_URL, _MODEL and _API_KEY to talk to a language model"
-    return Check(
-        "managed model", bool(found), found or "the built-in offline responder", mend, needed=False
-    )
+    """Ask the managed model's endpoint whether it is there; without one a responder answers."""
+    name, variables = "managed model", "EDGEWISE_MANAGED_LLM"
+    url, key = settings.managed_llm_base_url, settings.managed_llm_api_key
+    if not url:
+        found = "the built-in offline responder"
+        mend = f"set {variables}_BASE_URL, _MODEL and _API_KEY to talk to a language model"
+        return Check(name, ok=False, found=found, mend=mend, needed=False)
+    check = check_endpoint(name, variables, url, key, settings)
+    if check.ok and "managed_llm_model" not in settings.model_fields_set:
+        mend = f"set {variables}_MODEL to a name that the endpoint knows"
+        return Check(name, ok=False, found="an endpoint, and no model", mend=mend)
+    return replace(check, found=f"{settings.managed_llm_model}: {check.found}")
 
 
 def check_llm_allow(settings: Settings) -> Check:

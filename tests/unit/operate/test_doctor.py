@@ -122,8 +122,29 @@ def test_no_language_model_is_a_hint_and_no_failure(tmp_path: Path) -> None:
     hint = check_model(settings_of(tmp_path))
     assert not hint.ok
     assert not hint.needed
-    named = settings_of(tmp_path, managed_llm_base_url="https://x/v1", managed_llm_model="m")
-    assert check_model(named).ok
+
+
+async def test_a_managed_model_is_asked_whether_it_is_there(tmp_path: Path) -> None:
+    async with LlmStub() as stub:
+        named = settings_of(tmp_path, managed_llm_base_url=stub.base_url, managed_llm_model="m")
+        check = await asyncio.to_thread(check_model, named)
+        assert (check.ok, check.found) == (True, "m: an endpoint answers, status 200")
+        no_model = settings_of(tmp_path, managed_llm_base_url=stub.base_url)
+        check = await asyncio.to_thread(check_model, no_model)
+        assert (check.ok, check.needed) == (False, True)
+        assert "EDGEWISE_MANAGED_LLM_MODEL" in check.mend
+    for settings in (named, no_model):
+        check = await asyncio.to_thread(check_model, settings)
+        assert (check.ok, check.needed) == (False, True)
+        assert check.mend == "start the server, or mend EDGEWISE_MANAGED_LLM_BASE_URL"
+
+
+@pytest.mark.parametrize("url", ["ollama:11434/v1", "https://", "http://me:hidden@x/v1"])
+def test_an_endpoint_that_no_part_would_take_is_named(tmp_path: Path, url: str) -> None:
+    check = check_model(settings_of(tmp_path, managed_llm_base_url=url, managed_llm_model="m"))
+    assert (check.ok, check.mend) == (False, "mend EDGEWISE_MANAGED_LLM_BASE_URL")
+    assert "the URL" in check.found
+    assert "hidden" not in check.found
 
 
 async def test_a_speech_endpoint_is_asked_whether_it_is_there(tmp_path: Path) -> None:
