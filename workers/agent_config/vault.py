@@ -14,7 +14,7 @@ from workers.secrets.binding import Binding
 from workers.secrets.envelope import decrypt, encrypt
 from workers.secrets.key_ring import KeyEncryptionKey, KeyRingReader, read_key_ring
 from workers.secrets.unsealing import read_private_key, unseal
-from workers.storage.secret_keys import current_key, make_current
+from workers.storage.secret_keys import current_key, make_first
 
 
 class Vault:
@@ -47,15 +47,13 @@ class Vault:
         return unseal(self._private, sealed, binding)
 
     def key_to_write_under(self, connection: Connection, now: datetime) -> KeyEncryptionKey:
-        """Return the current key; the newest one becomes it where the database knows none yet.
+        """Return the current key; the newest one becomes it where the database never knew any.
 
         Raises KeysUnavailableError where it is lost, or the keys here are those of another system.
         """
         current = current_key(connection)
         if current is None:
-            newest = self.keys.ring().newest
-            make_current(connection, newest.id, now)
-            return newest
+            current = make_first(connection, self.keys.read_again().newest.id, now)
         try:
             return self.keys.find(current)
         except CredentialsUnavailableError as error:

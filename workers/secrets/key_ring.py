@@ -70,11 +70,16 @@ class KeyRingReader:
             self._ring = self._load()
         return self._ring
 
+    def read_again(self) -> KeyRing:
+        """Return the ring as it is now; raises KeysUnavailableError."""
+        self._ring = self._load()
+        return self._ring
+
     def find(self, key_id: str) -> KeyEncryptionKey:
         """Return a key; raises CredentialsUnavailableError where it is lost."""
         try:
             if key_id not in self.ring().keys:
-                self._ring = self._load()
+                self.read_again()
             return self.ring().keys[key_id]
         except KeyError:
             raise CredentialsUnavailableError(f"the key {key_id} is not here") from None

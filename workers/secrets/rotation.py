@@ -32,7 +32,7 @@ from workers.storage.agents.tool_rows import (
     move_header,
 )
 from workers.storage.database import reading, writing
-from workers.storage.secret_keys import current_key, known_keys, make_current
+from workers.storage.secret_keys import current_key, known_keys, make_current, make_first
 
 BATCH: Final = 200
 S = TypeVar("S", StoredEntry, StoredHeader)
@@ -100,23 +100,25 @@ def list_keys(engine: Engine, here: Sequence[str]) -> list[KeyUse]:
 
 
 def adopt_key(engine: Engine, keys: KeyRingReader, *, despite_loss: bool) -> str:
-    """Make the newest key current where the database knows none, or the current one is lost.
+    """Make the newest key current where the database never knew any, or the current one is lost.
 
     Returns the current key's id. Without `despite_loss` raises KeysUnavailableError for a loss.
     """
-    newest = keys.ring().newest
     with writing(engine) as connection:
-        current = current_key(connection)
-        if current is not None and current in keys.ring().keys:
+        now, current = datetime.now(UTC), current_key(connection)
+        ring = keys.read_again()
+        if current is None:
+            current = make_first(connection, ring.newest.id, now)
+        if current in ring.keys:
             return current
-        if current is not None and not despite_loss:
+        if not despite_loss:
             raise KeysUnavailableError(
                 f"the current key {current} is not here: restore it from a backup. If it is lost "
                 "for good, `edgewise secrets init --despite-loss` goes on with another one; what "
                 "is under the lost one must be set anew"
             )
-        make_current(connection, newest.id, datetime.now(UTC))
-    return newest.id
+        make_current(connection, ring.newest.id, now)
+    return ring.newest.id
 
 
 def rotate(

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from tests.integration.config.keys import NOW
-from tests.integration.config.test_rotation import counts, fill, opens, reader
+from tests.integration.config.stored_secrets import counts, fill, opens, reader
 from tests.servers.parts import configure
 from tests.servers.system import clean_environment, command
 from workers.agent_config.vault import Vault
@@ -71,7 +71,7 @@ def test_an_operator_backs_up_loses_everything_restores_and_rotates(
 
     rotated = follow("Rotate", tmp_path)
     assert rotated.returncode == 0, rotated.stderr
-    assert list(counts(engine).values()) == [3]
+    assert list(counts(engine).values()) == [6]
     assert len(key_files(folder)) == 2
 
     for file in key_files(folder):
@@ -80,5 +80,5 @@ def test_an_operator_backs_up_loses_everything_restores_and_rotates(
     assert went_on.returncode == 0, went_on.stderr
     with writing(engine) as connection:
         Vault(folder, {}).key_to_write_under(connection, NOW)
-    assert sum(counts(engine).values()) == 3
+    assert sum(counts(engine).values()) == 6
     engine.dispose()

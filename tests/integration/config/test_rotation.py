@@ -1,20 +1,21 @@
 """`edgewise secrets`: keys made, lost, changed; a rotation that is killed half-way."""
 
+import contextlib
 import signal
 import subprocess
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from pydantic import SecretStr
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
-from schemas.ids import new_id
-from tests.integration.config.keys import NOW, URL, environment_with, new_vault
+from tests.integration.config.keys import NOW, environment_with, new_vault
+from tests.integration.config.stored_secrets import counts, fill, opens, reader
 from tests.servers.system import command
 from workers.agent_config.vault import Vault
-from workers.errors import KeysUnavailableError
-from workers.secrets.binding import Binding
-from workers.secrets.envelope import decrypt, encrypt, key_id_of
+from workers.errors import KeysUnavailableError, StorageUnavailableError
 from workers.secrets.key_files import encode_key, keys_folder
 from workers.secrets.key_ring import (
     KEYS_VARIABLE,
@@ -28,64 +29,17 @@ from workers.secrets.rotation import rotate
 from workers.secrets.sealing import read_public_key, sealing_key_id
 from workers.secrets.unsealing import read_private_key
 from workers.settings import Settings
-from workers.storage.agents.llm_rows import (
-    StoredEntry,
-    count_by_key,
-    entries_of,
-    replace_entries,
-)
-from workers.storage.database import reading, writing
-from workers.storage.secret_keys import current_key
+from workers.storage.agents.llm_rows import entries_of, replace_entries
+from workers.storage.database import open_engine, reading, writing
+from workers.storage.secret_keys import current_key, known_keys, make_current
 
-ENTRIES = 1_500
+AGENTS = 800
+OTHERS_KEYS = [encode_key(bytes([number]) * 32) for number in range(6)]
 
 
 @pytest.fixture
 def vault(stored: Settings) -> Vault:
     return new_vault(stored)
-
-
-def fill(engine: Engine, vault: Vault, count: int) -> list[str]:
-    """Store entries under the current key, each with a key that its agent's id follows from."""
-    made = [new_id("agent") for _ in range(count)]
-    with writing(engine) as connection:
-        key = vault.key_to_write_under(connection, NOW)
-        for agent_id in made:
-            binding = Binding("default", agent_id, 0, URL)
-            envelope = encrypt(key, secret(agent_id), binding)
-            entry = StoredEntry(
-                agent_id=agent_id,
-                entry=0,
-                account="default",
-                base_url=URL,
-                model="m",
-                key_id=key.id,
-                api_key=envelope,
-            )
-            replace_entries(connection, [agent_id], [entry])
-    return made
-
-
-def secret(agent_id: str) -> SecretStr:
-    return SecretStr(f"sk-{agent_id}")
-
-
-def reader(settings: Settings) -> KeyRingReader:
-    return KeyRingReader(partial(read_key_ring, keys_folder(settings.home_path), {}))
-
-
-def counts(engine: Engine) -> dict[str, int]:
-    with reading(engine) as connection:
-        return count_by_key(connection)
-
-
-def opens(engine: Engine, keys: KeyRingReader, agent_id: str) -> bool:
-    with reading(engine) as connection:
-        (entry,) = entries_of(connection, agent_id)
-    assert key_id_of(entry.api_key) == entry.key_id
-    binding = Binding(entry.account, agent_id, 0, entry.base_url)
-    found = decrypt(keys.find, entry.api_key, binding)
-    return found.get_secret_value() == f"sk-{agent_id}"
 
 
 def run(settings: Settings, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -100,10 +54,11 @@ def run(settings: Settings, *words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.parametrize("batches", [1, 5], ids=["among the model keys", "among the headers"])
 def test_a_rotation_that_is_killed_goes_on_and_leaves_nothing_on_the_old_key(
-    engine: Engine, stored: Settings, vault: Vault
+    engine: Engine, stored: Settings, vault: Vault, batches: int
 ) -> None:
-    agents = fill(engine, vault, ENTRIES)
+    agents = fill(engine, vault, AGENTS)
     (old,) = counts(engine)
     process = subprocess.Popen(
         [command("edgewise"), "secrets", "rotate"],
@@ -113,12 +68,13 @@ def test_a_rotation_that_is_killed_goes_on_and_leaves_nothing_on_the_old_key(
         text=True,
     )
     assert process.stderr is not None
-    assert "moved" in process.stderr.readline()
+    for _ in range(batches):
+        assert "moved" in process.stderr.readline()
     process.send_signal(signal.SIGKILL)
     process.wait(10)
     process.stderr.close()
     half = counts(engine)
-    assert sum(half.values()) == ENTRIES
+    assert sum(half.values()) == 2 * AGENTS
     assert all(opens(engine, reader(stored), agent_id) for agent_id in agents[::50])
     assert len(half) == 2, "it was killed too late to show anything"
 
@@ -126,7 +82,7 @@ def test_a_rotation_that_is_killed_goes_on_and_leaves_nothing_on_the_old_key(
 
     assert done.returncode == 0, done.stderr
     (new,) = half.keys() - {old}
-    assert counts(engine) == {new: ENTRIES}, "the second run went on and made no third key"
+    assert counts(engine) == {new: 2 * AGENTS}, "the second run went on and made no third key"
     key_files(keys_folder(stored.home_path))[0].unlink()
     assert all(opens(engine, reader(stored), agent_id) for agent_id in agents)
 
@@ -137,7 +93,7 @@ def test_a_key_that_was_made_but_not_used_yet_is_the_one_to_rotate_to(
     fill(engine, vault, 3)
     waiting = make_key(keys_folder(stored.home_path))
     assert rotate(engine, reader(stored), keys_folder(stored.home_path)).key_id == waiting.id
-    assert counts(engine) == {waiting.id: 3}
+    assert counts(engine) == {waiting.id: 6}
 
 
 def test_after_a_rotation_a_running_worker_writes_under_the_new_key(
@@ -146,7 +102,93 @@ def test_after_a_rotation_a_running_worker_writes_under_the_new_key(
     fill(engine, vault, 1)
     done = rotate(engine, reader(stored), keys_folder(stored.home_path))
     fill(engine, vault, 1)
-    assert counts(engine) == {done.key_id: 2}
+    assert counts(engine) == {done.key_id: 4}
+
+
+def waits_for_a_lock(engine: Engine) -> bool:
+    """Tell whether a transaction waits for another; SQLite has no way to tell, and one writer."""
+    if engine.dialect.name == "sqlite":
+        return True
+    with reading(engine) as connection:
+        query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(connection.execute(query).scalar())
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = threading.Event()
+    for _ in range(500):
+        if is_so():
+            return
+        deadline.wait(0.02)
+    pytest.fail("it did not come to that in 10 s")
+
+
+def test_a_worker_that_waits_for_a_rotation_writes_under_the_new_key(
+    engine: Engine, stored: Settings, vault: Vault
+) -> None:
+    fill(engine, vault, 1)
+    new = make_key(keys_folder(stored.home_path))
+    rotating = open_engine(stored)  # another process's
+    with ThreadPoolExecutor(1) as pool:
+        with writing(rotating) as connection:
+            make_current(connection, new.id, NOW)
+            filling = pool.submit(fill, engine, vault, 1)
+            until(lambda: filling.running() and waits_for_a_lock(rotating))
+        filling.result(10)
+    with reading(engine) as connection:
+        assert current_key(connection) == new.id
+    assert counts(engine)[new.id] == 2
+    rotating.dispose()
+
+
+def test_a_rotation_among_busy_workers_leaves_nothing_on_the_old_key(
+    engine: Engine, stored: Settings, vault: Vault
+) -> None:
+    folder, stop = keys_folder(stored.home_path), threading.Event()
+    agents = fill(engine, vault, 50)
+
+    def work() -> list[str]:
+        its_vault, made = Vault(folder, {}), list[str]()
+        while not stop.wait(0.02):
+            with contextlib.suppress(StorageUnavailableError):  # SQLite is fair to nobody
+                made += fill(engine, its_vault, 2)
+        return made
+
+    rotating = open_engine(stored)  # another process's
+    with ThreadPoolExecutor(3) as pool:
+        working = [pool.submit(work) for _ in range(3)]
+        try:
+            keys = [rotate(rotating, reader(stored), folder).key_id for _ in range(3)]
+        finally:
+            stop.set()
+        for done in working:
+            agents += done.result(10)
+    assert counts(engine) == {keys[-1]: 2 * len(agents)}
+    assert all(opens(engine, reader(stored), agent_id) for agent_id in agents[::10])
+    with reading(engine) as connection:
+        assert current_key(connection) == keys[-1]
+        assert len(known_keys(connection)) == 1 + len(keys)
+    rotating.dispose()
+
+
+def test_workers_that_are_the_first_at_once_agree_on_one_key(
+    engine: Engine, stored: Settings
+) -> None:
+    vaults = [Vault(keys_folder(stored.home_path), {KEYS_VARIABLE: each}) for each in OTHERS_KEYS]
+    start = threading.Barrier(len(vaults))
+
+    def begin(vault: Vault) -> str | None:
+        start.wait(10)
+        try:
+            with writing(engine) as connection:
+                return vault.key_to_write_under(connection, NOW).id
+        except KeysUnavailableError:
+            return None
+
+    with ThreadPoolExecutor(len(vaults)) as pool:
+        found = list(pool.map(begin, vaults))
+    with reading(engine) as connection:
+        assert known_keys(connection) == [key_id for key_id in found if key_id is not None]
 
 
 def test_a_value_that_cannot_be_opened_is_named_and_left_alone(
@@ -160,7 +202,7 @@ def test_a_value_that_cannot_be_opened_is_named_and_left_alone(
     done = run(stored, "rotate")
     assert done.returncode == 1
     assert agents[0] in done.stderr
-    assert sorted(counts(engine).values()) == [1, 2]
+    assert sorted(counts(engine).values()) == [1, 5]
     with reading(engine) as connection:
         assert entries_of(connection, agents[0]) == [broken]
 
@@ -173,12 +215,12 @@ def test_the_list_says_where_every_key_is_and_what_is_under_it(
     listed = run(stored, "list")
     assert listed.returncode == 0, listed.stderr
     assert [line.split() for line in listed.stdout.splitlines()[1:]] == [
-        [old, "current", "here", "2"]
+        [old, "current", "here", "4"]
     ]
     key_files(keys_folder(stored.home_path))[0].unlink()
     lost = run(stored, "list")
     assert lost.returncode == 1
-    assert lost.stdout.split()[-4:] == [old, "current", "LOST", "2"]
+    assert lost.stdout.split()[-4:] == [old, "current", "LOST", "4"]
 
 
 def test_a_lost_key_stops_init_and_rotate_until_the_operator_lets_it_go(
@@ -218,7 +260,7 @@ def test_keys_from_the_environment_rotate_to_the_one_in_front(
         rotate(engine, alone, None)
     both = KeyRingReader(partial(read_key_ring, folder, {KEYS_VARIABLE: f"{new},{old}"}))
     rotate(engine, both, None)
-    assert counts(engine) == {KeyEncryptionKey(b"n" * 32).id: 2}
+    assert counts(engine) == {KeyEncryptionKey(b"n" * 32).id: 4}
     assert not folder.exists()
 
 
