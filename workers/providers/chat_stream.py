@@ -9,6 +9,7 @@ from schemas.chat import ChatEvent, Content, Finished, ToolCallPiece, ToolCalls,
 from workers.errors import ModelError
 from workers.providers.chat_tool_calls import ToolCallParts
 from workers.providers.sse import SseParser, TooLargeError
+from workers.strict_json import whole_text
 
 DONE: Final = "[DONE]"
 MOST_TOKENS: Final = 1_000_000_000
@@ -21,6 +22,7 @@ class ChatStream:
     def __init__(self) -> None:
         self._parser = SseParser()
         self._calls = ToolCallParts()
+        self._half = ""
         self.has_content = False
         self.is_finished = False
         self.is_closed = False
@@ -56,7 +58,7 @@ class ChatStream:
         text, pieces, reason, usage = _parse(data)
         self.usage = usage or self.usage
         events: list[ChatEvent] = []
-        if text:
+        if text := self._whole(text):
             events.append(Content(text))
         if pieces:
             self._take(pieces)
@@ -68,6 +70,12 @@ class ChatStream:
             calls = self._calls.whole()
             events += [ToolCalls(calls), Finished(reason)] if calls else [Finished(reason)]
         return events
+
+    def _whole(self, text: str) -> str:
+        """Return text without the half of a character at its end, which the next piece ends."""
+        text = self._half + text
+        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        return whole_text(text.removesuffix(self._half))
 
     def _take(self, pieces: list[Any]) -> None:
         try:

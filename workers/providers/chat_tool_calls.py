@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from schemas.chat import ToolCall
 from schemas.ids import new_id
+from workers.strict_json import whole_text
 
 MAX_CALLS: Final = 16
 """Calls in one reply; what the model asks for beyond is passed over."""
@@ -70,10 +71,12 @@ class ToolCallParts:
         for call in self._calls:
             if not call.name:
                 continue
+            call.id = whole_text(call.id)
             if not call.id or call.id in taken:
                 call.id = new_id("call")
             taken.add(call.id)
-            calls.append(ToolCall(call.id, call.name, "".join(call.pieces)))
+            arguments = whole_text("".join(call.pieces))
+            calls.append(ToolCall(call.id, whole_text(call.name), arguments))
         return tuple(calls)
 
     def _find(self, index: int | None, call_id: str, name: str) -> _Call | None:

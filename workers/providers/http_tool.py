@@ -73,6 +73,8 @@ async def call_http_tool(client: httpx.AsyncClient, call: HttpCall, timeout_s: f
         raise ToolError("the tool is not reached in time") from None
     except (httpx.HTTPError, httpx.InvalidURL):
         raise ToolError("the connection to the tool failed") from None
+    except ValueError:
+        raise ToolError("the arguments cannot be sent") from None
     if response.is_success:
         return text
     raise ToolError(f"status {response.status_code}", text)

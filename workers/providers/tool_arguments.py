@@ -6,15 +6,16 @@ this runs on: each step is counted, and what takes too many is not judged. Nothi
 expression of somebody's can take for ever.
 """
 
-import json
 from typing import Any, Final
 
-from workers.errors import InvalidToolError
+from workers.errors import InvalidToolError, ToolError
+from workers.providers.chat_tool_calls import MAX_ARGUMENTS
 from workers.providers.tool_assertions import shown
 from workers.providers.tool_dialects import DRAFT_7, dialect
 from workers.providers.tool_judging import Judge, Place, TooManyStepsError
 from workers.providers.tool_keywords import OF_DRAFT_7, OF_DRAFT_2020_12
 from workers.providers.tool_references import References
+from workers.strict_json import NotJsonError, parse_json
 
 MAX_STEPS: Final = 20_000
 """Steps that judging one call's arguments may take, some microseconds each."""
@@ -46,14 +47,14 @@ def _spelt(place: Place) -> str:
     return ".".join(reversed(names))[:200] or "arguments"
 
 
-def as_json(text: str) -> dict[str, Any] | None:
-    """Return arguments as the model wrote them, None where they are no JSON object."""
+def read_arguments(text: str) -> dict[str, Any]:
+    """Return arguments as the model wrote them; raises ToolError, which says what is wrong."""
+    if len(text) > MAX_ARGUMENTS:
+        raise ToolError(f"the arguments are longer than {MAX_ARGUMENTS} characters")
     try:
-        value = json.loads(text or "{}", parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _refuse(_constant: str) -> None:
-    raise ValueError("NaN and infinities are no JSON")
+        found = parse_json(text or "{}")
+    except NotJsonError as error:
+        raise ToolError(f"the text of the arguments {error}") from None
+    if isinstance(found, dict):
+        return found
+    raise ToolError("the arguments are no JSON object")

@@ -25,6 +25,7 @@ from workers.turns.toolbox import TurnToolbox
 
 INPUT_WAIT_MS: Final = 1_000
 AGENT_S: Final = 1.0
+BREAK_OFF_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ async def take_up(task: TurnTask, clients: Clients, arrived_at: float) -> None:
     except* Exception as group:
         # A doorway lets nothing through to Celery.
         log.exception("turn_broke", exc_info=first_error(group))
+        await _break_off(StreamReply(clients.streams, task.turn_id), task)
 
 
 async def _take_up(task: TurnTask, clients: Clients, queue_ms: float) -> None:
@@ -100,6 +102,21 @@ async def _take_up(task: TurnTask, clients: Clients, queue_ms: float) -> None:
     utterance = clients.streams.read_input(task.turn_id, wait_ms=INPUT_WAIT_MS)
     status = await run_turn(turn, utterance, ports, timeline, pace)
     log.info("turn_done", status=status, **timeline.metrics().model_dump(exclude_none=True))
+
+
+async def _break_off(reply: "StreamReply", task: TurnTask) -> None:
+    """Say that there is no more to come: a further attempt would most likely break the same way."""
+    with contextlib.suppress(RedisError, TimeoutError):
+        async with asyncio.timeout(BREAK_OFF_S):
+            await reply.write(
+                TurnError(
+                    attempt=task.attempt,
+                    code="internal_error",
+                    message="the turn worker failed",
+                    retryable=True,
+                ),
+                Done(attempt=task.attempt, status="failed"),
+            )
 
 
 async def _refuse(reply: "StreamReply", task: TurnTask, code: str, message: str) -> None:

@@ -3,18 +3,19 @@
 import asyncio
 import hashlib
 import json
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 import httpx
 import structlog
+from redis.exceptions import RedisError
 
 from schemas.agent import Agent
 from schemas.chat import ToolCall, ToolOffer, ToolRound
 from schemas.turn import ToolAsked, ToolResult, TurnTask
 from workers.errors import ToolError
-from workers.providers.chat_tool_calls import MAX_ARGUMENTS
 from workers.providers.http_tool import HttpCall, call_http_tool
-from workers.providers.tool_arguments import as_json, mistakes_in
+from workers.providers.tool_arguments import mistakes_in, read_arguments
 from workers.storage.turns.tool_records import ToolRecords
 from workers.turns.tool_headers import HeaderReader
 from workers.turns.tool_rounds import Tell
@@ -61,17 +62,14 @@ class TurnToolbox:
         return await self._records.rounds(self._task.turn_id)
 
     async def begin(self, number: int, calls: ToolRound) -> ToolRound:
-        """Put a round on record, arguments that are no JSON left out: some servers choke on them.
+        """Put a round on record, without arguments that cannot be read: some servers choke.
 
         Returns the other where there is one of this number.
         """
+        problems = tuple(map(_problem, calls.calls))
         readable = tuple(
-            ToolCall(call.id, call.name, call.arguments if _arguments(call) is not None else "{}")
-            for call in calls.calls
-        )
-        problems = tuple(
-            None if _arguments(call) is not None else _failed(_unreadable(call))
-            for call in calls.calls
+            call if problem is None else replace(call, arguments="{}")
+            for call, problem in zip(calls.calls, problems, strict=True)
         )
         held = await self._records.begin(
             self._task.session_id,
@@ -95,6 +93,11 @@ class TurnToolbox:
         except ToolError as error:
             log.info("tool_failed", tool=call.name, reason=str(error))
             result = _failed(str(error), error.answer)
+        except RedisError:
+            raise
+        except Exception:
+            log.exception("tool_broke", tool=call.name)
+            result = _failed("the call failed")
         await self._records.keep(turn_id, number, index, result)
         return result
 
@@ -108,7 +111,7 @@ class TurnToolbox:
         tool = self._tools.get(call.name)
         if tool is None:
             raise ToolError(f"there is no tool of the name {call.name}")
-        arguments = _arguments(call) or {}
+        arguments = read_arguments(call.arguments)
         if mistakes := mistakes_in(tool.parameters, arguments):
             raise ToolError("the arguments do not fit", "; ".join(mistakes))
         timeout_s = min(float(tool.timeout_seconds), self._left())
@@ -170,14 +173,13 @@ class TurnToolbox:
         }
 
 
-def _arguments(call: ToolCall) -> dict[str, Any] | None:
-    return as_json(call.arguments) if len(call.arguments) <= MAX_ARGUMENTS else None
-
-
-def _unreadable(call: ToolCall) -> str:
-    if len(call.arguments) > MAX_ARGUMENTS:
-        return f"the arguments are longer than {MAX_ARGUMENTS} characters"
-    return "the arguments are no JSON object"
+def _problem(call: ToolCall) -> str | None:
+    """Return what the model is told of arguments that cannot be read, None where they can."""
+    try:
+        read_arguments(call.arguments)
+    except ToolError as error:
+        return _failed(str(error))
+    return None
 
 
 def _failed(message: str, answer: str = "") -> str:

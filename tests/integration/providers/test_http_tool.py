@@ -104,6 +104,15 @@ async def test_a_server_that_repeats_its_headers_tells_the_model_no_secret(
     assert server.requests[0].headers["authorization"] == f"Bearer {secret}"
 
 
+@pytest.mark.parametrize(("method", "value"), [("POST", float("inf")), ("GET", "\ud800")])
+async def test_what_cannot_be_sent_is_told(
+    server: ToolServer, client: httpx.AsyncClient, method: str, value: object
+) -> None:
+    with pytest.raises(ToolError, match="cannot be sent"):
+        await call_http_tool(client, call(server.url("/ok"), method, a=value), 5)
+    assert server.requests == []
+
+
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:9/", "https://10.0.0.1/", "http://169.254.169.254/", "https://a.lan/"]
 )

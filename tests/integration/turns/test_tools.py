@@ -205,7 +205,7 @@ async def test_calls_are_made_side_by_side_and_what_fails_is_data(
     told = model.results
     assert told[0] == told[5] == told[6] == '{"sky": "blue"}'
     assert "'city' is a required property" in told[1]
-    assert "no JSON object" in told[2]
+    assert "not valid JSON" in told[2]
     assert json.loads(told[3]) == {"error": "status 500", "answer": '{"detail": "out of order"}'}
     assert "there is no tool of the name nothing" in told[4]
     paths = sorted(request.target for request in tools.requests)

@@ -49,6 +49,25 @@ COUNTED = {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
 
 
 @pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (("Hi \ud83d", "\ude00!"), "Hi 😀!"),
+        (("\ud83d", "", "\ude00"), "😀"),
+        (("a\ud83d", "b\ude00c"), "a\ufffdb\ufffdc"),
+        (("a", "\ud83d"), "a"),
+    ],
+)
+def test_halves_of_characters_are_joined_and_lone_ones_replaced(
+    pieces: tuple[str, ...], text: str
+) -> None:
+    stream = ChatStream()
+    events = [found for piece in pieces for found in stream.feed(chunk(piece))]
+    events += stream.feed(chunk(reason="stop"))
+    stream.end()
+    assert "".join(found.text for found in events if isinstance(found, Content)) == text
+
+
+@pytest.mark.parametrize(
     "behind",
     [
         event({"choices": [], "usage": COUNTED}),

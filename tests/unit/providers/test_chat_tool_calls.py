@@ -123,6 +123,15 @@ def test_broken_arguments_are_handed_on_as_they_came() -> None:
     assert events[0] == ToolCalls((ToolCall("a", "weather", '{"city": "Be'),))
 
 
+def test_halves_of_characters_are_joined_or_replaced() -> None:
+    events = read(
+        chunk(piece(index=0, id="a\ud800", name="wea\udfffther", arguments='{"city": "\ud83d')),
+        chunk(piece(index=0, arguments='\ude00 \ud800"}')),
+        chunk(reason="tool_calls"),
+    )
+    assert events[0] == ToolCalls((ToolCall("a\ufffd", "wea\ufffdther", '{"city": "😀 \ufffd"}'),))
+
+
 def test_count_and_size_are_bounded() -> None:
     calls = [piece(index=n, id=f"c{n}", name="f", arguments="x" * 9_000) for n in range(40)]
     events = read(*(chunk(call) for call in calls), chunk(reason="tool_calls"))

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.providers.schemas import CITY, nested
-from workers.providers.tool_arguments import CANNOT, MAX_STEPS, as_json, mistakes_in
+from workers.errors import ToolError
+from workers.providers.tool_arguments import CANNOT, MAX_STEPS, mistakes_in, read_arguments
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -145,6 +146,26 @@ def test_what_takes_too_many_steps_is_left_off(
     assert mistakes_in(schema, arguments) == [CANNOT]
 
 
+UNFIT: dict[str, dict[str, Any]] = {
+    reference: of_a({"$ref": reference}, required=["a"], minProperties=1)
+    for reference in (
+        "#/required",
+        "#/type",
+        "#/type/x",
+        "#/minProperties",
+        "#/nope",
+        "#x",
+        "#/%ff",
+    )
+} | {
+    "elsewhere": of_a({"$ref": "https://evil.example/"}),
+    "no type": of_a({"type": "word"}),
+    "no number": of_a({"minimum": "x"}),
+    "no multiple": of_a({"multipleOf": 0}),
+    "no list": of_a({"allOf": 5}),
+}
+
+
 def test_much_that_is_simple_is_judged() -> None:
     item = {"type": "integer", "minimum": 0, "maximum": 9, "enum": list(range(10))}
     assert mistakes_in(of_a({"items": item, "uniqueItems": False}), {"a": [1] * 2_700}) == []
@@ -154,11 +175,33 @@ def test_much_that_is_simple_is_judged() -> None:
     assert MAX_STEPS < 10 * 2_700
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", '{"a": NaN}', "[" * 10_000, '"x"', "7"])
-def test_what_is_no_object_is_no_arguments(text: str) -> None:
-    assert as_json(text) is None
+@pytest.mark.parametrize("schema", UNFIT.values(), ids=UNFIT)
+def test_a_schema_that_cannot_be_applied_is_left_off(schema: dict[str, Any]) -> None:
+    assert mistakes_in(schema, {"a": 10**19}) == [CANNOT]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[1]", "no JSON object"),
+        ('"x"', "no JSON object"),
+        ("7", "no JSON object"),
+        ("{", "not valid JSON"),
+        ('{"a": NaN}', "NaN"),
+        ('{"a": 1e999}', "too large"),
+        ('{"a": 1%s}' % ("0" * 400), "digits"),
+        ('{"a": "\\ud800"}', "surrogate"),
+        ('{"a": "\ud800"}', "surrogate"),
+        ('{"a": 1, "a": 2}', "twice"),
+        ("[" * 8_000, "deep"),
+        ("x" * 8_193, "longer than 8192"),
+    ],
+)
+def test_arguments_that_cannot_be_read_are_told_of(text: str, reason: str) -> None:
+    with pytest.raises(ToolError, match=reason):
+        read_arguments(text)
 
 
 def test_no_arguments_are_an_empty_object() -> None:
-    assert as_json("") == {}
-    assert as_json(json.dumps({"a": 1})) == {"a": 1}
+    assert read_arguments("") == {}
+    assert read_arguments(json.dumps({"a": 1})) == {"a": 1}

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.web.json_body import MAX_DEPTH, NotJsonError, read_json
+from workers.strict_json import MAX_DEPTH, NotJsonError
+from workers.web.json_body import read_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(),

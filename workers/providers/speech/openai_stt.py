@@ -26,6 +26,7 @@ from workers.providers.speech.speech_endpoint import (
     translated,
 )
 from workers.providers.speech.wave_bytes import SAMPLE_BYTES, Samples, wav_file
+from workers.strict_json import whole_text
 
 SHORTEST_BYTES: Final = SPEECH_RATE // 10 * SAMPLE_BYTES
 """A tenth of a second: servers refuse less, and there is no word in it."""
@@ -166,7 +167,7 @@ def _text(answer: bytes) -> str:
         text = None
     if not isinstance(text, str):
         raise EndpointError("bad_content_type", "the answer is no JSON with a `text`")
-    return " ".join(text.split())
+    return " ".join(whole_text(text).split())
 
 
 class _Listening:
