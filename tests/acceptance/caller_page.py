@@ -91,7 +91,7 @@ class CallerPage:
         address (RFC 8828, mode 3); `hides_addresses` makes the offer such a one.
         """
         if self._hides_addresses:
-            offer = ADDRESS.sub(rb"\1%s.local\2" % str(uuid.uuid4()).encode(), offer)
+            offer = ADDRESS.sub(rb"\g<1>%s.local\g<2>" % str(uuid.uuid4()).encode(), offer)
         headers = {**self._authorization, "Content-Type": "application/sdp"}
         return httpx.post(self._sessions, content=offer, headers=headers, timeout=20)
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.acceptance.model import Model
-from tests.acceptance.recordings import SPHINX, as_wav
+from tests.acceptance.recordings import RATE, SPHINX, as_wav, read_wav, write_wav
 from tests.servers.system import System, running_system
 
 
@@ -45,3 +46,12 @@ def agent(system: System) -> str:
 def go_forward(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A man says "go forward ten meters"; 2.8 s."""
     return as_wav(SPHINX / "goforward.raw", tmp_path_factory.mktemp("recordings"))
+
+
+@pytest.fixture
+def question(go_forward: Path, tmp_path: Path) -> Path:
+    """The recording with silence around it, for a browser takes a moment to be connected."""
+    samples, rate = read_wav(go_forward)
+    assert rate == RATE
+    before, after = np.zeros(4 * RATE, np.int16), np.zeros(30 * RATE, np.int16)
+    return write_wav(tmp_path / "question.wav", np.concatenate([before, samples, after]))

@@ -3,11 +3,11 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from schemas.session_events import SessionError, read_client_event
+from schemas.session_events import AnyServerEvent, ClientEvent, SessionError, read_client_event
 from schemas.session_history import SessionRecord
 
 PAGE = (Path(__file__).parents[3] / "docs" / "sessions.md").read_text()
@@ -39,3 +39,20 @@ def test_the_record_that_is_shown_is_one() -> None:
     assert [entry.type for entry in record.timeline] == ["turn", "message"]
     assert json.loads(record.model_dump_json()).keys() == shown.keys()
     assert record.timeline[0].model_dump().keys() == shown["timeline"][0].keys()
+
+
+def test_the_tables_name_every_event_and_no_other() -> None:
+    told = set(re.findall(r"`([a-z.]+) \{", PAGE))
+    there = {kind.model_fields["type"].default for kind in get_args(ClientEvent | AnyServerEvent)}
+    assert told == there
+
+
+def test_the_table_names_the_fields_of_what_the_server_sends() -> None:
+    rows = dict(re.findall(r"^\| `([a-z.]+) \{([^}]*)\}` \|", PAGE, re.MULTILINE))
+    for kind in get_args(AnyServerEvent):
+        names = [name for name in kind.model_fields if name not in ("type", "timestamp")]
+        told = rows[kind.model_fields["type"].default].split(", ") if names else []
+        if told and told[-1] == "…":
+            assert told[:-1] == names[: len(told) - 1]
+        else:
+            assert told == names
