@@ -38,17 +38,15 @@ def _without_nul(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
+NO_NUL: Final = AfterValidator(_without_nul)
+"""Stands behind all constraints: behind a function, pydantic speaks of items and strips late."""
 Name = Annotated[
-    str,
-    # Before a function: behind one, pydantic looks at the length before it strips.
-    StringConstraints(min_length=1, max_length=256, strip_whitespace=True),
-    AfterValidator(_without_nul),
+    str, StringConstraints(min_length=1, max_length=256, strip_whitespace=True), NO_NUL
 ]
-Prompt = Annotated[Text, StringConstraints(min_length=1, max_length=32_768)]
-ExternalId = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
-Greeting = Annotated[Text, StringConstraints(min_length=1, max_length=2_048)]
-Keyterm = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
+Prompt = Annotated[str, StringConstraints(min_length=1, max_length=32_768), NO_NUL]
+ExternalId = Annotated[str, StringConstraints(min_length=1, max_length=256), NO_NUL]
+Greeting = Annotated[str, StringConstraints(min_length=1, max_length=2_048), NO_NUL]
+Keyterm = Annotated[str, StringConstraints(min_length=1, max_length=100), NO_NUL]
 Encoding = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
 Milliseconds = Annotated[StrictInt, Field(ge=100, le=6_000)]
 Seconds = Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)]
@@ -111,9 +109,7 @@ class Output(Closed):
     volume: StrictInt = Field(default=100, ge=0, le=100)
 
 
-Line = Annotated[
-    str, StringConstraints(max_length=200, strip_whitespace=True), AfterValidator(_without_nul)
-]
+Line = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True), NO_NUL]
 
 
 class Lines(Closed):
@@ -164,13 +160,15 @@ def _fits_a_header(value: SecretStr) -> SecretStr:
 ApiKey = Annotated[
     SecretStr, Field(min_length=1, max_length=MAX_API_KEY), AfterValidator(_fits_a_header)
 ]
+BaseUrl = Annotated[str, StringConstraints(min_length=1, max_length=MAX_BASE_URL), NO_NUL]
+ModelName = Annotated[str, StringConstraints(min_length=1, max_length=256), NO_NUL]
 
 
 class LlmEntry(Closed):
     """A model of the caller's own, as it is sent: the one place where its key is in clear."""
 
-    base_url: Annotated[Text, StringConstraints(min_length=1, max_length=MAX_BASE_URL)]
-    model: Annotated[Text, StringConstraints(min_length=1, max_length=256)]
+    base_url: BaseUrl
+    model: ModelName
     api_key: ApiKey
 
 

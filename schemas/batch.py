@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from schemas.agent import MAX_BASE_URL, MAX_ENTRIES, AgentFields, ApiKey, ExternalId, Text
+from schemas.agent import MAX_ENTRIES, AgentFields, ApiKey, BaseUrl, ExternalId, ModelName
 from schemas.closed import Closed
 from schemas.error import ErrorCode
 from schemas.ids import AgentId
@@ -23,8 +23,8 @@ BatchStatus = Literal["running", "done"]
 class RowEntry(Closed):
     """An LLM entry of a row; without `api_key`, the key stored for its `base_url` is kept."""
 
-    base_url: Annotated[Text, StringConstraints(min_length=1, max_length=MAX_BASE_URL)]
-    model: Annotated[Text, StringConstraints(min_length=1, max_length=256)]
+    base_url: BaseUrl
+    model: ModelName
     api_key: ApiKey | None = None
 
 

@@ -17,12 +17,12 @@ from pydantic import (
 
 from schemas.account import AccountName
 from schemas.agent import (
-    MAX_BASE_URL,
     MAX_ENTRIES,
     AgentFields,
+    BaseUrl,
     ChangedFields,
     ExternalId,
-    Text,
+    ModelName,
 )
 from schemas.closed import Closed
 from schemas.ids import AgentId, agent_id_of
@@ -45,8 +45,6 @@ MessageId = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
 """Its sender's name for a message: it takes effect once, however often it is sent."""
 
 
-BaseUrl = Annotated[Text, StringConstraints(min_length=1, max_length=MAX_BASE_URL)]
-ModelName = Annotated[Text, StringConstraints(min_length=1, max_length=256)]
 SealedKey = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SEALED)]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter, model_validator
 
-from schemas.agent import MAX_BASE_URL, AgentCreate, ApiKey, ExternalId, Text
+from schemas.agent import AgentCreate, ApiKey, BaseUrl, ExternalId, ModelName
 from schemas.closed import Closed
 from schemas.ids import AgentId, agent_id_of
 
@@ -52,8 +52,8 @@ class RotateData(_Named):
     """A new key for an LLM entry that is there; `base_url` and `model` say for which one."""
 
     api_key: ApiKey
-    base_url: Annotated[Text, Field(min_length=1, max_length=MAX_BASE_URL)] | None = None
-    model: Annotated[Text, Field(min_length=1, max_length=256)] | None = None
+    base_url: BaseUrl | None = None
+    model: ModelName | None = None
 
     @model_validator(mode="after")
     def _names_an_endpoint(self) -> Self:

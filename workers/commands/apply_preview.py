@@ -13,6 +13,7 @@ from schemas.batch import DeleteRow, RowError, UpsertRow
 from workers.batch_files.rows import RawRow
 from workers.commands.counting import counting
 from workers.commands.stored_agents import ReadRow, beside_stored
+from workers.web.invalid_fields import invalid_item
 
 
 def preview(client: httpx.Client, rows: Iterator[RawRow]) -> list[RowError]:
@@ -47,7 +48,7 @@ def _read(raw: RawRow) -> ReadRow | RowError:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         param = ".".join(str(part) for part in first["loc"]) or None
-        return _error(raw.line, first["msg"].removeprefix("Value error, "), param)
+        return _error(raw.line, invalid_item(first, model).message, param)
 
 
 def _error(line: int, message: str, param: str | None) -> RowError:

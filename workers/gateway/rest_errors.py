@@ -50,7 +50,11 @@ class ApiError(Exception):
         self.message = message
         self.param = param
         self.headers = dict(headers or {})
-        self.errors = errors
+        self.errors = errors or (_without_place(message, param),)
+
+
+def _without_place(message: str, param: str | None) -> ErrorItem:
+    return ErrorItem(message=message.removeprefix(f"{param}: "), param=param)
 
 
 def unavailable(message: str) -> ApiError:

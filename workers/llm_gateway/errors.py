@@ -8,6 +8,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from workers.web.invalid_fields import in_words
+
 
 class CompletionError(Exception):
     """A refusal that the caller may read: HTTP status, type, code, and the field at fault."""
@@ -66,8 +68,7 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
         return _response(400, "the body is not valid JSON", "invalid_request_error")
     # The first two names alone: what lies deeper can have been named by the sender.
     param = ".".join(str(part) for part in first["loc"][1:3]) or None
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return _response(400, message, "invalid_request_error", param=param)
+    return _response(400, in_words(first), "invalid_request_error", param=param)
 
 
 def _response(

@@ -13,6 +13,16 @@ from schemas.error import ErrorItem
 
 MAX_ITEMS: Final = 20
 _HIDDEN: Final = "…"
+_OBJECT: Final = "Input should be an object"
+_LIST: Final = "Input should be a list"
+_WORDS: Final = {
+    "dict_type": _OBJECT,
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "list_type": _LIST,
+    "tuple_type": _LIST,
+}
+_BOUNDS: Final = {"too_long": ("at most", "max_length"), "too_short": ("at least", "min_length")}
 
 
 def invalid_items(errors: Sequence[Any], shape: Any) -> tuple[ErrorItem, ...]:
@@ -32,7 +42,17 @@ def invalid_item(error: Any, shape: Any) -> ErrorItem:
 
 
 def in_words(error: Any) -> str:
-    """Return what one of pydantic's errors says, without a word about where."""
+    """Return what one of pydantic's errors says in words of JSON, without a word about where."""
+    kind = error["type"]
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if kind in _BOUNDS:
+        bound, limit = _BOUNDS[kind]
+        # What is neither a tuple nor a list here is a secret, a text that hides its type.
+        is_list = error["ctx"]["field_type"] in {"Tuple", "List"}
+        what, unit = ("List", "item") if is_list else ("String", "character")
+        number = error["ctx"][limit]
+        return f"{what} should have {bound} {number} {unit}{'' if number == 1 else 's'}"
     return str(error["msg"]).removeprefix("Value error, ")
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from schemas.agent import AgentFields, ChangedFields
 from schemas.batch import MAX_ROWS, BatchAccepted, DeleteRow, RowError, UpsertRow
 from schemas.config_event import AgentChange, AgentDelete, AgentUpsert, Change
+from schemas.error import ErrorItem
 from schemas.ids import agent_id_of
 from workers.batch_files.rows import FileError, RawRow, RowReader
 from workers.gateway.configuring.sealer import Sealer
@@ -120,13 +121,11 @@ class BatchStager:
                 return self._upsert(raw.line, row, agent_id)
         except ValidationError as error:
             errors = error.errors(include_input=False, include_url=False)
-            item = invalid_item(errors[0], model)
-            return _row_error(raw.line, item.message, item.param)
+            return _row_error(raw.line, invalid_item(errors[0], model))
         except ApiError as error:
             if error.status != _UNPROCESSABLE:
                 raise
-            message = error.message.removeprefix(f"{error.param}: ")
-            return _row_error(raw.line, message, error.param)
+            return _row_error(raw.line, error.errors[0])
         return StagedRow(raw.line, AgentDelete(agent_id=agent_id, account=self._account), ())
 
     def _upsert(self, line: int, row: UpsertRow, agent_id: str) -> StagedRow:
@@ -159,8 +158,8 @@ class BatchStager:
         return StagedRow(line, change, keys + values)
 
 
-def _row_error(line: int, message: str, param: str | None) -> RowError:
-    return RowError(line=line, code="validation_error", message=message, param=param)
+def _row_error(line: int, item: ErrorItem) -> RowError:
+    return RowError(line=line, code="validation_error", message=item.message, param=item.param)
 
 
 def _invalid(message: str) -> ApiError:

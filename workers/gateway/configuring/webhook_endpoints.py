@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import Field, StrictInt
+from pydantic import Field, StrictInt, StringConstraints
 
-from schemas.agent import MAX_BASE_URL, Text
+from schemas.agent import MAX_BASE_URL, NO_NUL
 from schemas.closed import Closed
 from schemas.error import ErrorBody
 from schemas.ids import EndpointId, is_id
@@ -37,7 +37,7 @@ router = APIRouter(
 )
 
 
-Url = Annotated[Text, Field(min_length=1, max_length=MAX_BASE_URL)]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=MAX_BASE_URL), NO_NUL]
 
 
 class EndpointRequest(Closed):
