@@ -95,13 +95,24 @@ class Asking:
         """Yield `Answered`, then what the model says. Raises ModelError."""
         if self._state == "half_open" and not await self._breakers.may_try(self.entry.endpoint):
             raise self.refusal()
+        try:
+            async with contextlib.aclosing(self._tried(request, budget, until)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            if self._state == "half_open":  # called off, or failed with what says nothing
+                await self._breakers.give_back(self.entry.endpoint)
+
+    async def _tried(
+        self, request: ChatRequest, budget: Budget, until: Until
+    ) -> AsyncGenerator[ChatEvent, None]:
         for further in reversed(range(TRIES)):
             began, has_begun = _now(), False
             try:
                 async with contextlib.aclosing(self._once(request, budget, until)) as events:
                     async for event in events:
                         if not has_begun:
-                            self._latencies.add(self.entry.endpoint, _now() - began)
+                            await self._has_word(_now() - began)
                             yield self._answered()
                         has_begun = True
                         yield event
@@ -142,6 +153,12 @@ class Asking:
         tries = self._tries
         entry = self.entry
         return Answered(entry.number, entry.model, tries.count, tuple(tries.failures))
+
+    async def _has_word(self, after_s: float) -> None:
+        self._latencies.add(self.entry.endpoint, after_s)
+        if self._state == "half_open":
+            self._state = "failing"
+            await self._breakers.spoke(self.entry.endpoint)
 
     async def _failed(self, error: ModelError, after_s: float) -> None:
         self._tries.failed(self.entry, error, after_s)

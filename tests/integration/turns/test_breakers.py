@@ -8,12 +8,14 @@ import pytest
 from redis.asyncio import Redis
 
 from schemas.chat import Answered
-from tests.integration.turns.chain import Chain, read, running_chain
+from tests.integration.turns.chain import REQUEST, Chain, read, running_chain
 from tests.servers.stalls import Stalls
 from workers.errors import ModelError
 from workers.settings import Settings
 from workers.storage.redis_client import connect
 from workers.storage.turns.breakers import BreakerRule, Breakers, endpoint_name
+from workers.turns.answering import AnsweringRule
+from workers.turns.latencies import ENOUGH
 
 RULE = BreakerRule(failures=3, open_s=0.5)
 NAME = endpoint_name("one", "https://models.example.com", "m")
@@ -71,6 +73,31 @@ async def test_the_trial_decides(breakers: Breakers) -> None:
     await breakers.failed(NAME)
     assert await breakers.states([NAME]) == ["open"]
     await breakers.succeeded(NAME)
+    assert await breakers.states([NAME]) == ["closed"]
+
+
+async def test_a_trial_that_is_given_back_is_anothers_at_once(breakers: Breakers) -> None:
+    await half_open(breakers)
+    assert await breakers.may_try(NAME)
+    assert not await breakers.may_try(NAME)
+    await breakers.give_back(NAME)
+    assert await breakers.may_try(NAME)
+
+
+async def test_after_the_first_word_of_a_trial_all_may_ask_and_one_failure_is_enough(
+    breakers: Breakers,
+) -> None:
+    await half_open(breakers)
+    assert await breakers.may_try(NAME)
+    await breakers.spoke(NAME)
+    assert await breakers.states([NAME]) == ["failing"]
+    assert await breakers.may_try(NAME)
+    await breakers.failed(NAME)
+    assert await breakers.states([NAME]) == ["open"]
+
+
+async def test_a_word_of_a_trial_that_is_over_changes_nothing(breakers: Breakers) -> None:
+    await breakers.spoke(NAME)
     assert await breakers.states([NAME]) == ["closed"]
 
 
@@ -158,6 +185,76 @@ async def test_an_agent_whose_only_model_rests_fails_at_once(chain: Chain, stall
     assert caught.value.can_retry
     assert stalls.seconds(started, time.monotonic()) < chain.budget.first_token_s
     assert len(chain.servers[0].requests) == 2
+
+
+@pytest.fixture
+async def recovered(chain: Chain) -> Chain:
+    """A chain whose one endpoint failed until a moment ago."""
+    del chain.servers[1]
+    await opened(breakers := Breakers(chain.redis, chain.breaker_rule), chain.name(0))
+    await rested(breakers, chain.name(0))
+    return chain
+
+
+async def called_off(chain: Chain, after: int) -> None:
+    """Ask, and leave after that many events."""
+    async with chain.chat().stream(REQUEST) as events:
+        for _ in range(after):
+            await anext(events)
+
+
+async def test_a_trial_that_is_called_off_before_a_word_is_left_to_the_next(
+    recovered: Chain,
+) -> None:
+    server = recovered.servers[0]
+    server.script = "stall"
+    guess = asyncio.create_task(called_off(recovered, 1), name="test-guess")
+    await server.wait_for_request()
+    guess.cancel()
+    await asyncio.wait([guess])
+    server.script = "say"
+    assert isinstance((await recovered.ask())[0], Answered)
+
+
+async def test_a_trial_that_is_interrupted_after_some_words_is_no_reason_to_wait(
+    recovered: Chain,
+) -> None:
+    recovered.servers[0].script = "story;rate=100"
+    await called_off(recovered, 10)
+    recovered.servers[0].script = "say"
+    assert isinstance((await recovered.ask())[0], Answered)
+
+
+async def test_a_trial_that_breaks_off_after_its_first_word_opens_it_again(
+    recovered: Chain,
+) -> None:
+    recovered.servers[0].script = "reset@3"
+    for expected in ("disconnected", "circuit_open"):
+        with pytest.raises(ModelError) as caught:
+            await recovered.ask()
+        assert caught.value.failure == expected
+
+
+async def test_a_trial_that_is_refused_tells_the_next_the_same(recovered: Chain) -> None:
+    recovered.servers[0].script = "401"
+    for _ in range(3):
+        with pytest.raises(ModelError) as caught:
+            await recovered.ask()
+        assert caught.value.failure == "http_4xx"
+
+
+async def test_a_hedge_that_loses_its_trial_gives_it_back(chain: Chain) -> None:
+    first, second = chain.servers
+    breakers = Breakers(chain.redis, chain.breaker_rule)
+    chain.rule = AnsweringRule(next_entry_s=8, hedging=True)
+    for _ in range(ENOUGH):
+        chain.latencies.add(chain.name(0), 0.05)
+    await opened(breakers, chain.name(1))
+    await rested(breakers, chain.name(1))
+    first.script, second.script = "say;ttft=0.5", "stall"
+    assert (await chain.ask())[0] == Answered(0, "model-0", 2)
+    assert len(second.requests) == 1
+    assert await breakers.states([chain.name(1)]) == ["half_open"]
 
 
 async def test_a_refused_key_speaks_against_nobodys_endpoint(chain: Chain) -> None:

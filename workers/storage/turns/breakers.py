@@ -62,6 +62,14 @@ redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[1]) + tonumber(ARGV[2]))
 return 1
 """
 )
+# Whoever may ask now, its next failure opens it again, and for as long as a failed trial would.
+_SPOKE: Final = """
+if redis.call('HDEL', KEYS[1], 'open_until', 'trial_until') == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'failures', tonumber(ARGV[1]) - 1)
+redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[2]))
+return 1
+"""
+_GIVE_BACK: Final = "return redis.call('HDEL', KEYS[1], 'trial_until')"
 _FAIL: Final = (
     _NOW
     + """
@@ -135,6 +143,14 @@ class Breakers:
         """Take the one trial of a half-open breaker; False where another has it."""
         taken = await self._run(_TRY, [self._key(endpoint)], _ms(TRIAL_S), _ms(WINDOW_S))
         return taken is None or bool(taken)
+
+    async def spoke(self, endpoint: str) -> None:
+        """Take the first word of a trial: others may ask, but the next failure opens it again."""
+        await self._run(_SPOKE, [self._key(endpoint)], self._rule.failures, _ms(WINDOW_S))
+
+    async def give_back(self, endpoint: str) -> None:
+        """End a trial that came to nothing either way: another may try at once."""
+        await self._run(_GIVE_BACK, [self._key(endpoint)])
 
     async def succeeded(self, endpoint: str) -> None:
         """Close it."""
