@@ -10,7 +10,7 @@ from workers.commands.check import Check
 from workers.settings import Settings
 from workers.storage.redis_client import connect
 from workers.storage.turns.breakers import BreakerRule, Breakers, Circuit, Kind, endpoint_name
-from workers.supervision.home import Home
+from workers.supervision.addresses import with_redis_of_home
 
 NAME: Final = "endpoints left alone"
 MEND: Final = (
@@ -21,12 +21,11 @@ MEND: Final = (
 
 def check_circuits(settings: Settings) -> Check:
     """Read the circuit breakers of the managed model and of the speech engines over HTTP."""
-    socket = Home(settings.home_path).redis / "redis.sock"
-    if settings.redis_url is None and not socket.exists():
+    settings = with_redis_of_home(settings)
+    if settings.redis_url is None:
         return Check(NAME, ok=True, found="not known: no Redis is running", needed=False)
-    url = settings.redis_url or f"unix://{socket}"
     try:
-        circuits = asyncio.run(_read(settings.model_copy(update={"redis_url": url})))
+        circuits = asyncio.run(_read(settings))
     except (RedisError, OSError, ValueError) as error:
         found = f"not known: {type(error).__name__}"
         return Check(NAME, ok=True, found=found, needed=False)

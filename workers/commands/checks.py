@@ -4,7 +4,6 @@ import contextlib
 import ctypes.util
 import importlib.util
 import ipaddress
-import json
 import os
 import socket
 import stat
@@ -22,6 +21,7 @@ from workers.commands.check_circuits import check_circuits
 from workers.commands.check_endpoint import check_endpoint
 from workers.errors import EdgewiseError
 from workers.settings import Settings
+from workers.supervision.addresses import Listener, address_of
 from workers.supervision.embedded_redis import redis_binary
 
 OLDEST_PYTHON: Final = (3, 11)
@@ -156,7 +156,7 @@ def check_llm_gateway_port(settings: Settings) -> Check:
 
 
 def _port(
-    name: str, part: str, host: str, port: int, settings: Settings, *, needed: bool = True
+    name: str, part: Listener, host: str, port: int, settings: Settings, *, needed: bool = True
 ) -> Check:
     if port == 0:
         return Check(name, ok=True, found="a free one", needed=needed)
@@ -173,10 +173,9 @@ def _port(
     return Check(name, ok=True, found=f"{port} is free", needed=needed)
 
 
-def _is_ours(settings: Settings, part: str, port: int) -> bool:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        address = json.loads((settings.home_path / "run" / f"{part}.json").read_text())
-        return urlsplit(str(address["url"])).port == port
+def _is_ours(settings: Settings, part: Listener, port: int) -> bool:
+    with contextlib.suppress(ValueError):
+        return urlsplit(address_of(settings, part) or "").port == port
     return False
 
 

@@ -1,6 +1,5 @@
 """`edgewise health`: whether a part of this machine (or container) serves, as an exit code."""
 
-import json
 import socket
 from typing import Final, Literal
 
@@ -11,6 +10,7 @@ from workers.errors import EdgewiseError
 from workers.settings import Settings
 from workers.storage.presence import Kind, is_here
 from workers.storage.redis_client import connect_blocking
+from workers.supervision.addresses import address_of, with_redis_of_home
 
 Serving = Literal["gateway", "llm-gateway"]
 ANSWER_S: Final = 3.0
@@ -23,12 +23,12 @@ class NotHealthyError(EdgewiseError):
 
 def check_server(settings: Settings, part: Serving) -> None:
     """Ask the part that runs in this home for /healthz; raises NotHealthyError."""
-    file = settings.home_path / "run" / f"{part}.json"
+    address = address_of(settings, part)
+    if address is None:
+        raise NotHealthyError(f"no {part} is running in {settings.home_path}")
+    url = f"{address}/healthz"
     try:
-        url = f"{json.loads(file.read_text())['url']}/healthz"
         status = httpx.get(url, timeout=ANSWER_S, trust_env=False).status_code
-    except (OSError, ValueError, KeyError) as error:
-        raise NotHealthyError(f"{part} is not running ({type(error).__name__})") from None
     except httpx.HTTPError as error:
         raise NotHealthyError(f"{url} does not answer ({type(error).__name__})") from None
     if status != HTTP_OK:
@@ -38,7 +38,7 @@ def check_server(settings: Settings, part: Serving) -> None:
 def check_worker(settings: Settings, kind: Kind) -> None:
     """Look whether a worker of this kind on this host announces itself; raises NotHealthyError."""
     try:
-        with connect_blocking(settings) as redis:
+        with connect_blocking(with_redis_of_home(settings)) as redis:
             here = is_here(redis, kind, socket.gethostname())
     except (RedisError, OSError) as error:
         raise NotHealthyError(f"Redis does not answer ({type(error).__name__})") from None

@@ -1,9 +1,10 @@
 """`edgewise up`: the whole system on one machine, kept running until it is told to stop."""
 
 import asyncio
+import contextlib
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings
 from workers.supervision.embedded_redis import redis_socket
 from workers.supervision.follow_logs import LogFollower
-from workers.supervision.home import hold, open_home, read_or_make_key
+from workers.supervision.home import Home, hold, open_home, read_or_make_key, write_atomically
 from workers.supervision.start import start_system
 from workers.supervision.supervise import Supervisor
 
@@ -49,7 +50,7 @@ async def up(
     system does not come up; whatever had started is stopped again.
     """
     home = open_home(settings.home_path)
-    with hold(home) as lock, redis_socket(home.redis) as socket:
+    with hold(home) as lock, _private_redis(settings, home) as socket:
         key_file = None if settings.api_key else home.key_file
         key = settings.api_key.get_secret_value() if settings.api_key else read_or_make_key(home)
         _make_keys(home.path, told)
@@ -58,6 +59,19 @@ async def up(
             parts.settle()
             await ready(System(*listening, key, home.path, key_file))
             await _report_errors(home.logs, told)
+
+
+@contextlib.contextmanager
+def _private_redis(settings: Settings, home: Home) -> Iterator[Path]:
+    """Yield where a private Redis listens; `run/redis.json` says it to commands of this home."""
+    file = home.run / "redis.json"
+    with redis_socket(home.redis) as socket:
+        if not settings.redis_url:
+            write_atomically(file, {"url": f"unix://{socket}"})
+        try:
+            yield socket
+        finally:
+            file.unlink(missing_ok=True)
 
 
 def _make_keys(home: Path, told: Callable[[str], None]) -> None:
