@@ -1,6 +1,7 @@
 """One session as the device lives it: what it says, what it hears, and when it falls silent."""
 
 import time
+from typing import Any
 
 from edge.conversation import Conversation
 from edge.media.detector import SpeechDetector
@@ -67,8 +68,8 @@ class Call:
 
     def on_event(self, event: events.AnyServerEvent) -> None:
         """Take in what the gateway says."""
-        if isinstance(event, events.SessionReady):
-            self._interruptible = may_interrupt(event)
+        if isinstance(event, events.SessionReady | events.SessionUpdated):
+            self._interruptible = may_interrupt(event.config)
         self._mute.event(event)
         self.conversation.event(event, time.monotonic())
         self._view.event(event)
@@ -109,9 +110,9 @@ class Call:
         self._view.gate(is_open=False)
 
 
-def may_interrupt(ready: events.SessionReady) -> bool:
+def may_interrupt(config: dict[str, Any]) -> bool:
     """Tell whether the agent lets the user speak over its replies; it does unless it says no."""
-    found: object = ready.config
+    found: object = config
     for key in ("input", "turn_detection", "interrupt_response"):
         found = found.get(key) if isinstance(found, dict) else None
     return found is not False

@@ -104,6 +104,13 @@ class SessionReady(ServerEvent):
     """When the session ends at the latest, in epoch seconds; None without a limit."""
 
 
+class SessionUpdated(ServerEvent):
+    """The agent was changed, and the session goes on with it."""
+
+    type: Literal["session.updated"] = "session.updated"
+    config: dict[str, Any]
+
+
 class SessionError(ServerEvent):
     """Something is wrong with the session or with a message of the client."""
 
@@ -232,6 +239,7 @@ class ReplyMetrics(ServerEvent):
 
 AnyServerEvent = (
     SessionReady
+    | SessionUpdated
     | SessionError
     | SessionEnded
     | SpeechStarted

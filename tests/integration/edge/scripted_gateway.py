@@ -55,6 +55,7 @@ class Script:
     fails_with: tuple[str, str] | None = None
     endpoint_s: float = 0.1
     config: dict[str, Any] = field(default_factory=dict)
+    changed_config: dict[str, Any] | None = None
     tools: tuple[events.ToolCall, ...] = ()
 
 
@@ -138,6 +139,8 @@ class Call:
             if self._reply is not None and not self._reply.done():
                 self._reply.cancel()
             self.send(events.SpeechStarted())
+            if self.script.changed_config is not None:
+                self.send(events.SessionUpdated(config=self.script.changed_config))
         elif isinstance(event, events.GateClosed) and len(self.events) > 1:
             self._reply = self._start(self._take_turn())
 

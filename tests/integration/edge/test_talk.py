@@ -126,10 +126,15 @@ async def test_speaking_over_the_reply_silences_it_at_once(
     assert second["reply_audio_s"] == pytest.approx(5.0, abs=0.2)
 
 
+@pytest.mark.parametrize("is_changed", [False, True], ids=["from the start", "since this turn"])
 async def test_an_agent_that_may_not_be_interrupted_is_heard_out_by_the_device(
-    gateway: ScriptedGateway, settings: DeviceSettings, go_forward: Speech
+    gateway: ScriptedGateway, settings: DeviceSettings, go_forward: Speech, *, is_changed: bool
 ) -> None:
-    gateway.script.config = {"input": {"turn_detection": {"interrupt_response": False}}}
+    config = {"input": {"turn_detection": {"interrupt_response": False}}}
+    if is_changed:
+        gateway.script.changed_config = config
+    else:
+        gateway.script.config = config
     gateway.script.reply_s = 3.0
     _, (first, _) = await hold(settings, go_forward, go_forward, after=200)
     assert first["silence_after_ms"] is None

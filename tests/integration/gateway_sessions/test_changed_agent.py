@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from edge.media.opus import OpusEncoder
 from schemas.agent import TurnDetection
-from schemas.session_events import ReplyCreate, ReplyDone, SpeechStopped
+from schemas.session_events import ReplyCreate, ReplyDone, SessionUpdated, SpeechStopped
 from tests.fakes.scripted_turn_worker import Script, ScriptedTurnWorker
 from tests.integration.gateway_sessions.client import Client
 from tests.integration.gateway_sessions.conftest import Gateway
@@ -61,6 +61,9 @@ async def test_a_reply_cannot_be_interrupted_once_the_agent_says_so(
         await client.heard("reply.done", 3)
         assert {done.status for done in client.of(ReplyDone)} == {"completed"}
         assert len(client.packets) == 20 + 60 + 20
+        (told,) = client.of(SessionUpdated)
+        assert told.config["agent_id"] == agent.id
+        assert told.config["input"]["turn_detection"]["interrupt_response"] is False
 
 
 async def test_a_higher_threshold_counts_from_the_first_pause_of_the_next_turn(

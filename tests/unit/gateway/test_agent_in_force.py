@@ -46,18 +46,29 @@ async def _settled() -> None:
 
 async def test_the_agent_counts_as_it_was_until_it_is_found() -> None:
     agents = SlowAgents()
-    agent = AgentInForce(AGENT, "default", agents)
+    told: list[str] = []
+    agent = AgentInForce(AGENT, "default", agents, lambda: told.append(agent.record.name))
     agent.look_again()
     await asyncio.sleep(0)
     assert agent.record.name == "First"
     agents.may_answer.set()
     await _settled()
-    assert (agent.record.name, agents.asked) == ("Second", 1)
+    assert (agent.record.name, agents.asked, told) == ("Second", 1, ["Second"])
+
+
+async def test_an_agent_that_is_as_it_was_is_not_told_as_changed() -> None:
+    agents = SlowAgents()
+    agents.names, told = ["First"], []
+    agents.may_answer.set()
+    agent = AgentInForce(AGENT, "default", agents, lambda: told.append("changed"))
+    agent.look_again()
+    await _settled()
+    assert (agents.asked, told) == (1, [])
 
 
 async def test_turns_that_begin_during_a_look_up_share_the_next_one() -> None:
     agents = SlowAgents()
-    agent = AgentInForce(AGENT, "default", agents)
+    agent = AgentInForce(AGENT, "default", agents, lambda: None)
     agent.look_again()
     await asyncio.sleep(0)
     agent.look_again()
@@ -72,7 +83,7 @@ async def test_a_look_up_that_takes_too_long_is_given_up_and_the_next_turn_asks_
 ) -> None:
     monkeypatch.setattr(agent_in_force, "LOOK_UP_S", 0.01)
     agents = SlowAgents()
-    agent = AgentInForce(AGENT, "default", agents)
+    agent = AgentInForce(AGENT, "default", agents, lambda: None)
     agent.look_again()
     await _settled()
     assert agent.record.name == "First"
@@ -84,7 +95,7 @@ async def test_a_look_up_that_takes_too_long_is_given_up_and_the_next_turn_asks_
 
 async def test_nothing_is_looked_up_after_the_end() -> None:
     agents = SlowAgents()
-    agent = AgentInForce(AGENT, "default", agents)
+    agent = AgentInForce(AGENT, "default", agents, lambda: None)
     agent.look_again()
     await asyncio.sleep(0)
     await agent.close()

@@ -1,6 +1,7 @@
 """The agent of a session as it is now: looked up again when a turn begins."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -16,10 +17,13 @@ _log = structlog.get_logger(__name__)
 class AgentInForce:
     """Holds the agent as it was last found; whoever decides asks anew each time."""
 
-    def __init__(self, agent: Agent, account: str, agents: Agents) -> None:
+    def __init__(
+        self, agent: Agent, account: str, agents: Agents, changed: Callable[[], None]
+    ) -> None:
         self._agent = agent
         self._account = account
         self._agents = agents
+        self._changed = changed
         self._is_asked_for = False
         self._looking: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -46,7 +50,10 @@ class AgentInForce:
         try:
             while self._is_asked_for:
                 self._is_asked_for = False
-                self._agent = await self._found() or self._agent
+                found = await self._found()
+                if found is not None and found != self._agent:
+                    self._agent = found
+                    self._changed()
         except Exception:  # noqa: BLE001  # a defect of the look-up must not end the conversation
             _log.exception("look-up of the agent crashed")
         finally:

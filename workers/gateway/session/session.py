@@ -23,6 +23,7 @@ from schemas.session_events import (
     SessionEnded,
     SessionError,
     SessionReady,
+    SessionUpdated,
     ToolResultEvent,
 )
 from schemas.session_history import Reason
@@ -63,11 +64,12 @@ class Session:
     ) -> None:
         self.session_id = new_id("session")
         self.account = account
-        self._agent = AgentInForce(agent, account, needs.agents)
+        self._agent = AgentInForce(agent, account, needs.agents, self._agent_changed)
         self._offer = offer
         self._loop = asyncio.get_running_loop()
         self._peer = Peer(self, needs.settings.ice_servers)
         self._playout = Playout(self._peer.send)
+        self._told: dict[str, Any] = {}
         self._channel = EventChannel(self._on_event)
         self._calls = ClientCalls(self._channel.send, lambda: self._channel.is_open)
         self._conversation = Conversation(
@@ -196,10 +198,9 @@ class Session:
         if self._channel.is_open:
             return
         self._channel.attach(channel)
+        self._told = self._config()
         self._channel.send(
-            SessionReady(
-                session_id=self.session_id, config=self._config(), expires_at=self._expires_at
-            )
+            SessionReady(session_id=self.session_id, config=self._told, expires_at=self._expires_at)
         )
         if self._is_connected:
             self._greet()
@@ -213,6 +214,13 @@ class Session:
         agent = self._agent.record
         told = agent.model_dump(mode="json", include={"name", "greeting", "voice", "input"})
         return {"agent_id": agent.id, **told}
+
+    def _agent_changed(self) -> None:
+        """Tell the client what it was told of the agent, where that is another now."""
+        config = self._config()
+        if self._channel.is_open and config != self._told:
+            self._told = config
+            self._channel.send(SessionUpdated(config=config))
 
     def packet_received(self, packet: Received) -> None:
         """Take one Opus packet of the user's."""
