@@ -16,11 +16,19 @@ from workers.agent_config.apply import apply_event
 from workers.agent_config.messages import take_message
 from workers.agent_config.sweep import sweep
 from workers.settings import Settings
-from workers.storage.database import reading
+from workers.storage.database import reading, writing
 from workers.storage.events.message_ids import find_message
 from workers.storage.retention import forget_before
+from workers.storage.webhooks.receipts import (
+    Receipt,
+    add_receipt,
+    find_receipt,
+    find_same_body,
+    forget_old_receipts,
+)
 
 LATER = timedelta(days=30)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 FIELDS = AgentFields(name="a", system_prompt="b", voice=Voice(voice_id="ivy"))
 
 
@@ -60,10 +68,43 @@ def test_ids_of_messages_are_forgotten_too(engine: Engine, stored: Settings) -> 
         assert find_message(connection, "default", "m") is None
 
 
+def receive(engine: Engine, webhook_id: str, at: datetime) -> None:
+    """Note that a webhook came in."""
+    with writing(engine) as connection:
+        receipt = Receipt(body_hash=webhook_id, event_id=new_id("event"))
+        add_receipt(connection, "source", webhook_id, receipt, at)
+
+
+def known(engine: Engine, *webhook_ids: str) -> set[str]:
+    with reading(engine) as connection:
+        return {
+            each
+            for each in webhook_ids
+            if find_receipt(connection, "source", each)
+            and find_same_body(connection, "source", each)
+        }
+
+
+def test_the_id_of_a_webhook_is_kept_for_seven_days_and_no_longer(engine: Engine) -> None:
+    names = ("old", "older", "on the day", "young")
+    for name, age in zip(names, (8 * DAY, 9 * DAY, 7 * DAY, 7 * DAY - HOUR), strict=True):
+        receive(engine, name, NOW - age)
+    with writing(engine) as connection:
+        assert [forget_old_receipts(connection, NOW, 1) for _ in range(3)] == [1, 1, 0]
+    assert known(engine, *names) == {"on the day", "young"}
+    with writing(engine) as connection:
+        assert forget_old_receipts(connection, NOW + timedelta(microseconds=1), 9) == 1
+        assert forget_old_receipts(connection, NOW + HOUR, 9) == 0
+        assert forget_old_receipts(connection, NOW + HOUR + timedelta(microseconds=1), 9) == 1
+
+
 def test_a_config_worker_forgets_by_itself(engine: Engine, stored: Settings) -> None:
     now = datetime.now(UTC)
     removal(engine, now - timedelta(days=31))
     removal(engine, now - timedelta(days=29))
+    receive(engine, "old", now - 7 * DAY)
+    receive(engine, "young", now - 7 * DAY + HOUR)
     with running_config_worker(stored):
         wait_for("one is left", lambda: count(engine, "config_events") == 1)
         wait_for("one is left", lambda: count(engine, "agent_tombstones") == 1)
+        wait_for("one is left", lambda: known(engine, "old", "young") == {"young"})

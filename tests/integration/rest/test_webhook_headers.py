@@ -3,6 +3,7 @@
 import hmac
 import json
 import time
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import stripe
@@ -70,6 +71,26 @@ def test_headers_that_are_wrong_are_a_401_and_change_nothing(
     )
     assert code_of(changed) == (401, "unauthorized")
     assert count(engine, "config_events") == before
+
+
+def test_github_signs_no_time_so_the_timestamp_of_the_event_bounds_a_replay(
+    client: httpx.Client, sender: Sender, engine: Engine
+) -> None:
+    secret = "the-secret-of-the-other-service"
+    github = new_sender(client, "replayed", scheme="github", secret=secret)
+    week, now = timedelta(days=7), datetime.now(UTC)
+    # Its receipt may be forgotten five minutes early: the sender's clock may be ahead by that.
+    for age, status in ((week - timedelta(minutes=6), 202), (week - timedelta(minutes=4), 422)):
+        body = upsert_body("replayed", at=now - age)
+        made = hmac.digest(secret.encode(), body, "sha256").hex()
+        headers = {"x-hub-signature-256": f"sha256={made}", "x-github-delivery": new_id("msg")}
+        before = count(engine, "config_events")
+        answer = client.post(github.url, content=body, headers=headers)
+        assert answer.status_code == status, answer.text
+        assert count(engine, "config_events") == before + (status == 202)
+    assert code_of(answer) == (422, "validation_error")
+    assert answer.json()["param"] == "timestamp"
+    assert sender.send(upsert_body("signed", at=now - 2 * week)).status_code == 202
 
 
 def test_github_and_stripe_sign_in_their_own_ways(client: httpx.Client, engine: Engine) -> None:

@@ -17,6 +17,7 @@ from schemas.webhook import (
 )
 from workers.gateway.configuring.sealer import Sealer
 from workers.gateway.rest_errors import ApiError, invalid
+from workers.storage.webhooks.receipts import KEPT
 from workers.web.invalid_fields import invalid_items
 
 AHEAD: Final = timedelta(minutes=5)
@@ -39,6 +40,16 @@ def read_event(body: bytes) -> SourceEvent:
         message = "timestamp: lies more than 5 minutes ahead of the time here"
         raise ApiError(422, "validation_error", message, param="timestamp")
     return event
+
+
+def check_age(event: SourceEvent) -> None:
+    """Raise ApiError, 422, for an event so old that its receipt may be forgotten.
+
+    It may have come as early as `AHEAD` before its own time, so it is refused that much earlier.
+    """
+    if event.timestamp < datetime.now(UTC) - (KEPT - AHEAD):
+        message = "timestamp: lies 7 days back, too far for a source that signs no time"
+        raise ApiError(422, "validation_error", message, param="timestamp")
 
 
 def to_change(account: str, event: SourceEvent, sealer: Sealer) -> tuple[Change, tuple[str, ...]]:

@@ -21,7 +21,7 @@ from workers.errors import (
 )
 from workers.gateway.configuring.group_writer import GroupWriter, together_or_alone
 from workers.gateway.configuring.sealer import Sealer
-from workers.gateway.configuring.webhook_events import read_event, to_change
+from workers.gateway.configuring.webhook_events import check_age, read_event, to_change
 from workers.gateway.configuring.webhook_writer import Accepted, VerifiedWebhook, write_webhooks
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.secrets.secret_box import SecretBox
@@ -169,6 +169,8 @@ class WebhookInbox:
         self, source: StoredSource, webhook_id: str | None, body: bytes
     ) -> VerifiedWebhook:
         event = read_event(body)
+        if source.scheme == "github":  # it signs no time, so nothing else bounds a replay
+            check_age(event)
         webhook_id = webhook_id or event.id
         if webhook_id is None:
             message = "id: the event has none"
