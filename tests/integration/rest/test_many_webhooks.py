@@ -5,6 +5,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 import httpx
 import pytest
@@ -61,25 +62,37 @@ def rain(
     mine = {event_id for ids in events.values() for event_id in ids}
     assert len(mine) == len(events)
     ids = [agent_id_of("default", name) for name in expected]
-    query = sa.text("SELECT id, status FROM config_events WHERE agent_id IN :ids").bindparams(
-        sa.bindparam("ids", expanding=True)
-    )
+    query = sa.text(
+        "SELECT id, agent_id, kind, status FROM config_events WHERE agent_id IN :ids "
+        "ORDER BY accepted_at"
+    ).bindparams(sa.bindparam("ids", expanding=True))
 
-    def settled() -> dict[str, str] | None:
+    def settled() -> list[sa.Row[Any]] | None:
         with engine.connect() as connection:
-            found = {row.id: row.status for row in connection.execute(query, {"ids": ids})}
-        return None if "pending" in found.values() else found
+            found = list(connection.execute(query, {"ids": ids}))
+        return None if any(row.status == "pending" for row in found) else found
 
     found = wait_for("all are settled", settled, within=60 + deliveries / 50)
-    assert found.keys() == mine
-    assert set(found.values()) <= {"applied", "rejected"}
+    assert {row.id for row in found} == mine
+    assert len(found) == len(mine)
+    assert {row.status for row in found} <= {"applied", "rejected"}
+    counted = versions_after([row for row in found if row.status == "applied"])
     versions = sa.text("SELECT version FROM agents WHERE id = :id")
     for name, wanted in expected.items():
-        answer = client.get(f"/v1/agents/{agent_id_of('default', name)}")
+        agent_id = agent_id_of("default", name)
+        answer = client.get(f"/v1/agents/{agent_id}")
         assert (answer.json()["name"] if answer.status_code == 200 else None) == wanted, name
         with engine.connect() as connection:
-            version = connection.execute(versions, {"id": agent_id_of("default", name)}).scalar()
-        assert (version or 0) <= deliveries // agents
+            version = connection.execute(versions, {"id": agent_id}).scalar()
+        assert (version or 0) == counted[agent_id], "each change that was applied counts once"
+
+
+def versions_after(applied: list[sa.Row[Any]]) -> Counter[str]:
+    """Return how many changes of each agent were applied since it was made last."""
+    versions = Counter[str]()
+    for row in applied:
+        versions[row.agent_id] = 0 if row.kind == "agent.delete" else versions[row.agent_id] + 1
+    return versions
 
 
 def test_a_shower_of_webhooks_leads_to_the_right_state(
