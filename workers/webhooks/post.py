@@ -6,7 +6,7 @@ import importlib.metadata
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import httpx
@@ -14,6 +14,7 @@ import httpx
 from workers.errors import BlockedAddressError, InvalidBaseUrlError
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.providers.pinned_transport import PinnedTransport
+from workers.providers.retry_after import read_retry_after
 
 ATTEMPT_S: Final = 15.0
 """How long an attempt may take in all, in seconds."""
@@ -95,6 +96,6 @@ class Poster:
 
 
 def _retry_after(answer: httpx.Response) -> timedelta | None:
-    text = answer.headers.get("retry-after", "")
-    is_number = text.isascii() and text.isdigit() and len(text) <= 8  # noqa: PLR2004  # years
-    return timedelta(seconds=int(text)) if is_number else None
+    said = answer.headers
+    wait_s = read_retry_after(said.get("retry-after"), said.get("date"), datetime.now(UTC))
+    return None if wait_s is None else timedelta(seconds=wait_s)
