@@ -11,9 +11,26 @@ from workers.commands.console import plain_errors, read_settings
 from workers.errors import EdgewiseError
 
 ANSWER_S: Final = 30.0
+
+
+def _of_home(context: typer.Context, given: str) -> str:
+    """Return the URL that was given, else the one of the gateway that runs in this home."""
+    from workers.supervision.addresses import address_of  # noqa: PLC0415  # see `_home_key`
+
+    source = context.get_parameter_source("url")
+    if source is None or source.name != "DEFAULT":
+        return given
+    return address_of(read_settings(), "gateway") or given
+
+
 Url = Annotated[
     str,
-    typer.Option("--url", envvar="EDGEWISE_URL", help="Where the gateway is."),
+    typer.Option(
+        "--url",
+        envvar="EDGEWISE_URL",
+        callback=_of_home,
+        help="Where the gateway is; unset, the one that runs in the home of this machine.",
+    ),
 ]
 Key = Annotated[
     str | None,
@@ -41,8 +58,13 @@ def gateway(url: str, key: str | None) -> Iterator[httpx.Client]:
                 base_url=url, headers=headers, timeout=ANSWER_S, trust_env=False
             ) as client:
                 yield client
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise GatewayRefusedError(f"{url}: {type(error).__name__}: {error}") from None
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise GatewayRefusedError(f"{url} is not a usable address: {error}") from None
+        except httpx.HTTPError as error:
+            raise GatewayRefusedError(
+                f"no answer from {url} ({type(error).__name__}: {error}); is the server running"
+                " (`edgewise up`), and is --url right?"
+            ) from None
 
 
 def answer_of(answer: httpx.Response) -> Any:
