@@ -141,13 +141,22 @@ class Asking:
             between_tokens_s=budget.between_tokens_s,
             total_s=max(0.0, until.total - now),
         )
-        chat = await self.entry.open(left)
+        chat = await self._opened(left, until)
         attempt = self._tries.begin()
         async with chat.stream(replace(request, attempt=attempt)) as events:
             async for event in events:
                 if isinstance(event, Finished) and self._state != "closed":
                     await self._breakers.succeeded(self.entry.endpoint)
                 yield event
+
+    async def _opened(self, budget: Budget, until: Until) -> Chat:
+        try:
+            async with asyncio.timeout_at(until.first_token):
+                return await self.entry.open(budget)
+        except TimeoutError:
+            raise ModelError(
+                "credentials_unavailable", "the key does not open in time", retryable=True
+            ) from None
 
     def _answered(self) -> Answered:
         tries = self._tries

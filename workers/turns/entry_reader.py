@@ -62,11 +62,12 @@ class EntryReader:
     async def open(self, entry: StoredEntry) -> Endpoint:
         """Return where an entry's model is, with its key. Raises ModelError.
 
-        URL and key are of one row, and the key opens for that URL alone.
+        URL and key are of one row, and the key opens for that URL alone. It takes microseconds,
+        and the threads may all be waiting for a database that hangs.
         """
         binding = Binding(entry.account, entry.agent_id, entry.entry, entry.base_url)
         try:
-            key = await asyncio.to_thread(decrypt, self._keys.find, entry.api_key, binding)
+            key = decrypt(self._keys.find, entry.api_key, binding)
         except CredentialsUnavailableError as error:
             log.error("an LLM key cannot be opened", agent_id=entry.agent_id, reason=str(error))  # noqa: TRY400  # frames of a traceback hold the key
             raise _unavailable() from None

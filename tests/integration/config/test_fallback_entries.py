@@ -1,6 +1,9 @@
 """An agent's stored entries, tried in order, each with its own key as it is at that moment."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -128,6 +131,24 @@ async def test_a_key_that_was_tampered_with_lets_the_next_entry_answer(owner: Ow
         connection.exec_driver_sql("UPDATE llm_entries SET account = 'other' WHERE entry = 0")
     assert by(await owner.ask(llm_fallbacks=1)) == (1, "own-1", 1)
     assert not owner.servers[0].requests
+
+
+async def test_a_key_opens_for_the_call_while_every_thread_waits_for_the_database(
+    owner: Owner,
+) -> None:
+    entries = EntryReader.of(owner.engine, owner.settings)
+    row, _ = await entries.read(owner.agent.id)
+    loop, is_back = asyncio.get_running_loop(), threading.Event()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    stalled = loop.run_in_executor(None, is_back.wait)
+    try:
+        async with asyncio.timeout(5):
+            endpoint = await entries.open(row)
+        assert not stalled.done()
+    finally:
+        is_back.set()
+        await stalled
+    assert endpoint.api_key == SecretStr("sk-one")
 
 
 async def test_an_agents_own_deadline_makes_room_for_the_next_entry(owner: Owner) -> None:

@@ -1,5 +1,6 @@
 """Models in order, on real sockets."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ class Chain:
     latencies: Latencies = field(default_factory=Latencies)
     locked: frozenset[int] = frozenset()
     """Entries whose key does not open."""
+    stuck: frozenset[int] = frozenset()
+    """Entries whose key takes for ever to open."""
 
     def be_hasty(self) -> None:
         """Leave so little time that those who stall are given up soon."""
@@ -67,6 +70,8 @@ class Chain:
 
     def _entry(self, number: int, server: ModelServer) -> Entry:
         async def open_it(budget: Budget) -> Chat:
+            if number in self.stuck:
+                await asyncio.Event().wait()
             if number in self.locked:
                 raise ModelError("credentials_unavailable", "scripted", retryable=False)
             endpoint = Endpoint(server.base_url, f"model-{number}", SecretStr(f"sk-{number}"))

@@ -13,6 +13,7 @@ from tests.integration.turns.chain import HASTY, QUICK_RULE, Chain, read, runnin
 from tests.servers.model_server import ModelServer
 from tests.servers.stalls import Stalls
 from workers.errors import ModelError
+from workers.storage.turns.breakers import Breakers
 
 
 @pytest.fixture
@@ -194,6 +195,17 @@ async def test_a_key_that_does_not_open_is_no_reason_to_be_silent(chain: Chain) 
     assert attempts(*chain.servers) == ["1"]
     assert isinstance(events[0], Answered)
     assert [f.code for f in events[0].failures] == ["credentials_unavailable"]
+
+
+async def test_a_key_that_takes_too_long_to_open_has_the_time_of_a_first_word(
+    chain: Chain,
+) -> None:
+    chain.rule, chain.stuck = QUICK_RULE, frozenset({0})
+    events = await chain.ask()
+    assert text(events).startswith("I am number 1.")
+    assert isinstance(events[0], Answered)
+    assert [f.code for f in events[0].failures] == ["credentials_unavailable"]
+    assert await Breakers(chain.redis, chain.breaker_rule).states([chain.name(0)]) == ["closed"]
 
 
 async def test_an_entry_that_is_gone_is_passed_over(chain: Chain) -> None:
