@@ -21,6 +21,18 @@ from pydantic import (
 
 from schemas.closed import Closed
 from schemas.ids import AgentId
+from schemas.text import (
+    NO_NUL,
+    ExternalId,
+    GivenGreeting,
+    GivenPrompt,
+    Greeting,
+    Keyterm,
+    Line,
+    Name,
+    Prompt,
+    with_a_word,
+)
 from schemas.tool import Tool, Tools, ToolView
 
 VOICES: Final = {
@@ -32,21 +44,6 @@ VOICES: Final = {
 """The voices of the built-in engine that `voice_id` may name, each with a line about it."""
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("holds a NUL character")
-    return text
-
-
-NO_NUL: Final = AfterValidator(_without_nul)
-"""Stands behind all constraints: behind a function, pydantic speaks of items and strips late."""
-Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=256, strip_whitespace=True), NO_NUL
-]
-Prompt = Annotated[str, StringConstraints(min_length=1, max_length=32_768), NO_NUL]
-ExternalId = Annotated[str, StringConstraints(min_length=1, max_length=256), NO_NUL]
-Greeting = Annotated[str, StringConstraints(min_length=1, max_length=2_048), NO_NUL]
-Keyterm = Annotated[str, StringConstraints(min_length=1, max_length=100), NO_NUL]
 Encoding = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
 Milliseconds = Annotated[StrictInt, Field(ge=100, le=6_000)]
 Seconds = Annotated[float, Field(ge=0.1, le=300, allow_inf_nan=False)]
@@ -109,9 +106,6 @@ class Output(Closed):
     volume: StrictInt = Field(default=100, ge=0, le=100)
 
 
-Line = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True), NO_NUL]
-
-
 class Lines(Closed):
     """What is said when the model cannot speak for itself; null is the built-in line."""
 
@@ -128,9 +122,7 @@ class Lines(Closed):
     @classmethod
     def _can_be_said(cls, line: str | None, info: ValidationInfo) -> str | None:
         is_silence = line is None or (line == "" and info.field_name == "filler")
-        if not is_silence and not any(character.isalnum() for character in line or ""):
-            raise ValueError("holds no word to say")
-        return line
+        return line if is_silence else with_a_word(line or "")
 
 
 class Deadlines(Closed):
@@ -200,7 +192,14 @@ class AgentFields(Closed):
     deadlines: Deadlines = Deadlines()
 
 
-class AgentCreate(AgentFields):
+class GivenFields(AgentFields):
+    """`AgentFields` as they are taken in; what was stored before is read without these rules."""
+
+    system_prompt: GivenPrompt
+    greeting: GivenGreeting | None = None
+
+
+class AgentCreate(GivenFields):
     """The body of `POST /v1/agents`."""
 
     llm: Llm = ()
@@ -237,7 +236,14 @@ class ChangedFields(Closed):
         return {name: getattr(self, name) for name in names}
 
 
-class AgentUpdate(ChangedFields):
+class GivenChanges(ChangedFields):
+    """`ChangedFields` as they are taken in, with the rules of `GivenFields`."""
+
+    system_prompt: GivenPrompt = Field(default_factory=_left_out)
+    greeting: GivenGreeting | None = None
+
+
+class AgentUpdate(GivenChanges):
     """The body of `PUT /v1/agents/{id}`."""
 
     llm: Llm = Field(default_factory=_left_out)

@@ -5,10 +5,11 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from schemas.agent import MAX_ENTRIES, AgentFields, ApiKey, BaseUrl, ExternalId, ModelName
+from schemas.agent import MAX_ENTRIES, ApiKey, BaseUrl, GivenFields, ModelName
 from schemas.closed import Closed
 from schemas.error import ErrorCode
 from schemas.ids import AgentId
+from schemas.text import ExternalId
 from schemas.tool import Tools
 
 MAX_ROWS: Final = 100_000
@@ -41,7 +42,7 @@ class _Named(Closed):
         return self
 
 
-class UpsertRow(AgentFields, _Named):
+class UpsertRow(GivenFields, _Named):
     """The whole agent as it shall be: but for models and tools, what is left out takes its default.
 
     By `external_id` it is made where it is not there yet; by `id` it must be.

@@ -8,10 +8,11 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
-from schemas.agent import Agent, AgentFields, ChangedFields, ExternalId, LlmView
+from schemas.agent import Agent, AgentFields, ChangedFields, LlmView
 from schemas.closed import Closed
 from schemas.error import ErrorCode
 from schemas.ids import AgentId, EventId
+from schemas.text import ExternalId
 from schemas.tool import ToolView
 
 CONFIG_QUEUE: Final = "config"

@@ -16,16 +16,10 @@ from pydantic import (
 )
 
 from schemas.account import AccountName
-from schemas.agent import (
-    MAX_ENTRIES,
-    AgentFields,
-    BaseUrl,
-    ChangedFields,
-    ExternalId,
-    ModelName,
-)
+from schemas.agent import MAX_ENTRIES, BaseUrl, GivenChanges, GivenFields, ModelName
 from schemas.closed import Closed
 from schemas.ids import AgentId, agent_id_of
+from schemas.text import ExternalId
 from schemas.tool import (
     MAX_HEADER,
     MAX_HEADERS,
@@ -116,7 +110,7 @@ class UpsertMessage(_Message):
     """
 
     kind: Literal["agent.upsert"]
-    agent: AgentFields
+    agent: GivenFields
     llm: SealedLlm | None = None
     tools: SealedTools | None = None
 
@@ -125,7 +119,7 @@ class ChangeMessage(_Message):
     """Replace these fields of an agent that is there; `llm` and `tools` as in UpsertMessage."""
 
     kind: Literal["agent.change"]
-    changes: ChangedFields
+    changes: GivenChanges
     llm: SealedLlm | None = None
     tools: SealedTools | None = None
 

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from schemas.closed import Closed
+from schemas.text import NO_NUL
 
 MAX_TOOLS: Final = 64
 MAX_HEADERS: Final = 16
@@ -61,12 +62,6 @@ def _header_name(name: str) -> str:
     return name
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("holds a NUL character")
-    return text
-
-
 def _schema(value: dict[str, Any]) -> dict[str, Any]:
     try:
         length = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
@@ -86,9 +81,7 @@ def _depth(value: Any) -> int:
 
 ToolName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 """As OpenAI's API has it."""
-Description = Annotated[
-    str, StringConstraints(min_length=1, max_length=4_096), AfterValidator(_without_nul)
-]
+Description = Annotated[str, StringConstraints(min_length=1, max_length=4_096), NO_NUL]
 Parameters = Annotated[dict[str, Any], AfterValidator(_schema)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]

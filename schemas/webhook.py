@@ -8,9 +8,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter, model_validator
 
-from schemas.agent import AgentCreate, ApiKey, BaseUrl, ExternalId, ModelName
+from schemas.agent import AgentCreate, ApiKey, BaseUrl, ModelName
 from schemas.closed import Closed
 from schemas.ids import AgentId, agent_id_of
+from schemas.text import ExternalId
 
 Scheme = Literal["standard", "github", "stripe"]
 """How a source signs: Standard Webhooks, `X-Hub-Signature-256`, or `Stripe-Signature`."""

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field, StrictInt, StringConstraints
 
-from schemas.agent import MAX_BASE_URL, NO_NUL
+from schemas.agent import MAX_BASE_URL
 from schemas.closed import Closed
 from schemas.error import ErrorBody
 from schemas.ids import EndpointId, is_id
+from schemas.text import NO_NUL
 from schemas.webhook import MESSAGE_TYPES, MessageType
 from workers.gateway.auth import GuardedRoute, require_account
 from workers.gateway.configuring.endpoint_keeper import EndpointKeeper, KeptEndpoint
