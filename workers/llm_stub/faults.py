@@ -66,10 +66,11 @@ async def break_stream(exchange: Exchange, keepalive_s: float) -> bool:
     if name == "stall":
         await stall(exchange)
         return True
-    while name in ("keepalive", "role-only"):
+    while name in ("keepalive", "role-only", "blanks"):
         await exchange.piece(b": ping\n\n")
-        if name == "role-only":
-            await exchange.event(delta_event({"role": "assistant"}))
+        if name != "keepalive":
+            said = {"role": "assistant"} if name == "role-only" else {"content": " "}
+            await exchange.event(delta_event(said))
         await asyncio.sleep(keepalive_s)
     match name:
         case "broken-json":

@@ -34,6 +34,7 @@ FAULTS: Final = {
     "stall": "nothing more; without @N not even a first byte",
     "keepalive": "nothing but a comment a second",
     "role-only": "nothing but comments and deltas without content",
+    "blanks": "nothing but a comment and a blank of content a second",
     "reset": "the connection is reset",
     "close": "the answer ends in good form, but without a finish_reason",
     "no-done": "no [DONE] after the finish_reason (which is fine)",

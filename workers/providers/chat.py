@@ -149,7 +149,7 @@ class OpenAiChat:
                         break
                     for event in stream.feed(chunk):
                         yield event
-                        if isinstance(event, Content | ToolCallPiece):
+                        if _is_progress(event):
                             clock.content_taken()
                         if not stream.is_finished:
                             clock.check()
@@ -189,6 +189,13 @@ class OpenAiChat:
         url = f"{self._endpoint.base_url.rstrip('/')}/chat/completions"
         patience = httpx.Timeout(None, connect=self._budget.connect_s, pool=self._budget.connect_s)
         return self._client.stream("POST", url, json=body, headers=headers, timeout=patience)
+
+
+def _is_progress(event: ChatEvent) -> bool:
+    """Tell whether the model got on with its reply; blanks alone are as good as silence."""
+    return isinstance(event, ToolCallPiece) or (
+        isinstance(event, Content) and not event.text.isspace()
+    )
 
 
 async def _drain(chunks: AsyncIterator[bytes], stream: ChatStream) -> None:

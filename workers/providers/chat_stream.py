@@ -23,6 +23,7 @@ class ChatStream:
         self._parser = SseParser()
         self._calls = ToolCallParts()
         self._half = ""
+        self._blank = ""
         self.has_content = False
         self.is_finished = False
         self.is_closed = False
@@ -58,7 +59,7 @@ class ChatStream:
         text, pieces, reason, usage = _parse(data)
         self.usage = usage or self.usage
         events: list[ChatEvent] = []
-        if text := self._whole(text):
+        if text := self._worth_telling(self._whole(text)):
             events.append(Content(text))
         if pieces:
             self._take(pieces)
@@ -76,6 +77,12 @@ class ChatStream:
         text = self._half + text
         self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
         return whole_text(text.removesuffix(self._half))
+
+    def _worth_telling(self, text: str) -> str:
+        """Return text, with the blanks before it; before the first word blanks are no content."""
+        text = self._blank + text
+        self._blank = "" if self.has_content or text.strip() else text
+        return text.removeprefix(self._blank)
 
     def _take(self, pieces: list[Any]) -> None:
         try:

@@ -43,6 +43,7 @@ BEFORE_ANY = {
     "stall@0": ("timeout_first_token", SLOW),
     "keepalive@0": ("timeout_first_token", SLOW),
     "role-only@0": ("timeout_first_token", SLOW),
+    "blanks@0": ("timeout_first_token", SLOW),
     "reset@0": ("disconnected", UNREACHED),
     "close@0": ("empty", NONSENSE),
     "only-done@0": ("empty", NONSENSE),
@@ -80,6 +81,7 @@ LATER = {
     "stall": ("timeout_inter_token", NONSENSE),
     "keepalive": ("timeout_inter_token", NONSENSE),
     "role-only": ("timeout_inter_token", NONSENSE),
+    "blanks": ("timeout_inter_token", NONSENSE),
     "reset": ("disconnected", UNREACHED),
     "close": ("incomplete", NONSENSE),
     "only-done": ("incomplete", NONSENSE),
@@ -178,6 +180,15 @@ async def test_a_late_answer_is_covered_by_one_filler(chain: Chain) -> None:
     assert stage.texts[:2] == ["One moment, please.", "This is sentence number 0."]
     assert stage.done.metrics.llm_first_token_ms is not None
     assert stage.done.metrics.llm_first_token_ms >= 300
+
+
+async def test_blanks_are_silence_to_the_user_and_are_covered_like_it(chain: Chain) -> None:
+    chain.budget = HASTY
+    chain.servers[0].script = "blanks@0"
+    stage = Stage(real_chat=chain.chat(), pace=Pace(filler_s=0.1))
+    stage.say(SPEECH, END)
+    assert await stage.run() == "failed"
+    assert stage.texts == ["One moment, please.", SLOW]
 
 
 @pytest.mark.parametrize("script", ["stall", "story"])

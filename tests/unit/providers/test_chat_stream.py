@@ -45,6 +45,13 @@ def test_content_comes_out_and_the_reason_ends_it() -> None:
     stream.end()
 
 
+def test_blanks_before_the_first_word_wait_for_it_and_later_ones_do_not() -> None:
+    stream = ChatStream()
+    assert stream.feed(chunk("\n") + chunk(" \n")) == []
+    assert stream.feed(chunk("Hi")) == [Content("\n \nHi")]
+    assert stream.feed(chunk("\n") + chunk("you")) == [Content("\n"), Content("you")]
+
+
 COUNTED = {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
 
 
@@ -140,6 +147,7 @@ def test_what_is_no_reply_has_its_class_and_is_not_repeated(data: bytes, failure
         (b"", "empty"),
         (b"data: [DONE]\n\n", "empty"),
         (chunk(None, "stop"), "empty"),
+        (chunk("\n") + chunk(" ", "stop"), "empty"),
         (chunk("Hi"), "incomplete"),
         (chunk("Hi") + b"data: [DONE]\n\n", "incomplete"),
     ],
