@@ -18,7 +18,7 @@ def build_agent(change: AgentUpsert, held: Agent | None, accepted_at: datetime) 
         llm=(held.llm if held else ()) if change.llm is None else change.llm,
         tools=(held.tools if held else ()) if change.tools is None else change.tools,
         created_at=held.created_at if held else accepted_at,
-        updated_at=accepted_at,
+        updated_at=_later(held, accepted_at) if held else accepted_at,
         **fields,
     )
 
@@ -39,7 +39,8 @@ def touched_agent(held: Agent, *, updated_at: datetime) -> Agent:
 
 
 def _later(held: Agent, updated_at: datetime) -> datetime:
-    return max(updated_at, held.updated_at + timedelta(microseconds=1))  # clocks differ
+    """Return the moment of a change: clocks differ, and rows of a batch wait until it is whole."""
+    return max(updated_at, held.updated_at + timedelta(microseconds=1))
 
 
 def says_the_same(one: Agent, other: Agent) -> bool:

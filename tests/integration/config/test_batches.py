@@ -24,7 +24,7 @@ from workers.secrets.places import place_of_key
 from workers.settings import Settings
 from workers.storage.agents.llm_rows import entries_of
 from workers.storage.agents.rows import StoredAgent, add_agents, find_agent
-from workers.storage.batches.batch import find_by_key
+from workers.storage.batches.batch import find_by_key, turn_on
 from workers.storage.database import reading, writing
 from workers.storage.events.reports import list_events
 from workers.storage.webhooks.deliveries import list_deliveries
@@ -157,6 +157,26 @@ def test_a_rest_call_about_an_agent_of_a_batch_comes_after_its_row(engine: Engin
     found = agent(engine, "x3")
     assert found is not None
     assert found.agent.name == "rest"
+
+
+def test_a_rest_call_while_a_batch_arrives_comes_before_its_rows(engine: Engine) -> None:
+    first = row(1, "first", external_id="x")
+    run(engine, post(engine, [first]))
+    made = agent(engine, "x")
+    batch_id = receive(engine, [row(1, "row", external_id="x")], at=after(1))
+    fields = ChangedFields(name="rest", greeting="Hello.")
+    change = AgentChange(agent_id=first.change.agent_id, account="default", changes=fields)
+    assert apply_event(engine, accept(engine, change, at=after(9)), after(9)) is not None
+    during = agent(engine, "x")
+    with writing(engine) as connection:
+        assert turn_on(connection, batch_id, "hash", staged=1, failed=0, now=after(10))
+    run(engine, batch_id, at=after(10))
+    last = agent(engine, "x")
+    assert made is not None
+    assert during is not None
+    assert last is not None
+    assert (last.agent.name, last.agent.greeting, last.version) == ("row", None, 3)
+    assert made.agent.updated_at < during.agent.updated_at < last.agent.updated_at
 
 
 def test_rows_are_refused_one_by_one_with_their_line(engine: Engine, vault: Vault) -> None:
