@@ -87,7 +87,7 @@ def served(folder: Path, system: System, agent: str) -> Iterator[str]:
     """Run the page's own server on a free port and yield its address."""
     (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     environment = clean_environment(
-        EDGEWISE_URL=system.url,
+        EDGEWISE_SERVER=system.url,
         EDGEWISE_API_KEY=system.api_key,
         AGENT=agent,
         PORT="0",

@@ -26,8 +26,8 @@ def _of_home(context: typer.Context, given: str) -> str:
 Url = Annotated[
     str,
     typer.Option(
-        "--url",
-        envvar="EDGEWISE_URL",
+        "--server",
+        envvar="EDGEWISE_SERVER",
         callback=_of_home,
         help="Where the gateway is; unset, the one that runs in the home of this machine.",
     ),
@@ -63,7 +63,7 @@ def gateway(url: str, key: str | None) -> Iterator[httpx.Client]:
         except httpx.HTTPError as error:
             raise GatewayRefusedError(
                 f"no answer from {url} ({type(error).__name__}: {error}); is the server running"
-                " (`edgewise up`), and is --url right?"
+                " (`edgewise up`), and is --server right?"
             ) from None
 
 

@@ -35,12 +35,12 @@ def test_what_is_given_wins_over_the_home_and_a_gateway_that_is_away_is_said(
     key = {"EDGEWISE_API_KEY": "k" * 16}
     for words, more, url in (
         ((), {}, "http://127.0.0.1:1"),
-        ((), {"EDGEWISE_URL": "http://127.0.0.1:2"}, "http://127.0.0.1:2"),
-        (("--url", "http://127.0.0.1:3"), {}, "http://127.0.0.1:3"),
+        ((), {"EDGEWISE_SERVER": "http://127.0.0.1:2"}, "http://127.0.0.1:2"),
+        (("--server", "http://127.0.0.1:3"), {}, "http://127.0.0.1:3"),
     ):
         done = run(tmp_path, "export", *words, **key, **more)
         assert done.returncode == 1
         assert done.stderr.startswith(f"edgewise: no answer from {url} (ConnectError: ")
-        assert done.stderr.endswith("is the server running (`edgewise up`), and is --url right?\n")
-    done = run(tmp_path, "export", "--url", "127.0.0.1:8300", **key)
+        assert "is the server running (`edgewise up`), and is --server right?" in done.stderr
+    done = run(tmp_path, "export", "--server", "127.0.0.1:8300", **key)
     assert "is not a usable address" in done.stderr

@@ -23,7 +23,7 @@ def test_the_commands_work_one_after_another(
         ["bash", "-euc", "\n".join(blocks)],
         env=environment(system_settings)
         | {
-            "EDGEWISE_URL": str(client.base_url),
+            "EDGEWISE_SERVER": str(client.base_url),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         },
         capture_output=True,

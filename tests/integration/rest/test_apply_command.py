@@ -38,7 +38,7 @@ def system_settings(module_settings: Settings) -> Settings:
 def run(
     client: httpx.Client, folder: Path, *words: str, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
-    variables = {"EDGEWISE_URL": str(client.base_url), "EDGEWISE_API_KEY": KEY, **environment}
+    variables = {"EDGEWISE_SERVER": str(client.base_url), "EDGEWISE_API_KEY": KEY, **environment}
     return subprocess.run(
         [command("edgewise"), *words],
         cwd=folder,
@@ -145,7 +145,7 @@ def test_what_cannot_be_applied_at_all_is_said_in_one_line(
         (("broken.yaml",), {}, "not valid YAML"),
         (("empty.ndjson",), {}, "no agents"),
         (("good.ndjson",), {"EDGEWISE_API_KEY": "wrong-key-0123456789"}, "401"),
-        (("good.ndjson", "--url", "http://127.0.0.1:1"), {}, "ConnectError"),
+        (("good.ndjson", "--server", "http://127.0.0.1:1"), {}, "ConnectError"),
     ):
         done = run(client, tmp_path, "apply", *words, **environment)
         assert done.returncode == 1

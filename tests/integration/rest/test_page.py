@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 def run(words: list[str], client: httpx.Client, folder: Path) -> str:
     path = f"{Path(command('edgewise')).parent}:{os.environ['PATH']}"
     environment = clean_environment(
-        EDGEWISE_URL=str(client.base_url), EDGEWISE_API_KEY=KEY, PATH=path
+        EDGEWISE_SERVER=str(client.base_url), EDGEWISE_API_KEY=KEY, PATH=path
     )
     done = subprocess.run(
         words, env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False

@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.parametrize("program", [each for each in blocks("python") if "httpx" in each])
 def test_the_programs_work(client: httpx.Client, program: str) -> None:
-    environment = clean_environment(EDGEWISE_URL=str(client.base_url), EDGEWISE_API_KEY=KEY)
+    environment = clean_environment(EDGEWISE_SERVER=str(client.base_url), EDGEWISE_API_KEY=KEY)
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=environment,

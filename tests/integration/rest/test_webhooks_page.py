@@ -35,7 +35,7 @@ def blocks(language: str) -> list[str]:
 def variables(client: httpx.Client, settings: Settings, **more: str) -> dict[str, str]:
     path = f"{Path(command('edgewise')).parent}:{os.environ['PATH']}"
     url = str(client.base_url).rstrip("/")
-    given = {"EDGEWISE_URL": url, "EDGEWISE_API_KEY": KEY, "PATH": path}
+    given = {"EDGEWISE_SERVER": url, "EDGEWISE_API_KEY": KEY, "PATH": path}
     return environment(settings) | given | more
 
 
