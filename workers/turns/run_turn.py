@@ -72,7 +72,7 @@ async def _speak_first(
     *,
     pace: Pace,
 ) -> Status:
-    composer = Composer(turn, ports, timeline)
+    composer = Composer(turn, ports, timeline, pace.filler_s)
     compose: Compose = composer.greet
     if turn.kind == "reply":
         compose = partial(composer.reply, await _instructions(utterance, pace.gateway_gone_s))

@@ -1,7 +1,9 @@
 """The agent speaks without having been spoken to; and each request is put on record."""
 
+import asyncio
+
 from schemas.chat import Message
-from schemas.turn import Asked, Cancel, Instruct, Transcript
+from schemas.turn import Asked, Cancel, Instruct, ReplyAudio, Transcript
 from tests.fakes.stage import END, SPEECH, UNREACHED, Stage
 from tests.fakes.turns import FakeChat, FakeConversation
 from workers.turns.ports import Pace
@@ -48,6 +50,17 @@ async def test_a_failure_of_the_model_is_heard_there_too() -> None:
     stage.say(Instruct())
     assert await stage.run() == "failed"
     assert stage.texts == ["Sorry, I could not reach the language model."]
+
+
+async def test_a_late_model_is_covered_there_too_after_the_operators_time() -> None:
+    stage = Stage(is_asked_for=True, pace=Pace(filler_s=0))
+    stage.chat.go.clear()
+    async with stage.running():
+        stage.say(Instruct())
+        async with asyncio.timeout(Pace.filler_s - 0.5):
+            await stage.reply.wait_for(ReplyAudio)
+        stage.chat.go.set()
+    assert stage.texts == ["One moment, please.", "Hi.", "How are you?"]
 
 
 async def test_what_the_model_was_asked_goes_ahead_of_its_answer_with_the_operators_text() -> None:
