@@ -26,7 +26,7 @@ from workers.storage.batches.sweep import claim_stalled, has_leftovers, stalled,
 from workers.storage.database import reading, writing
 from workers.storage.events.inbox import RESEND_S, send_batch, send_event
 from workers.storage.events.leases import claim_overdue, overdue
-from workers.storage.events.rows import withdraw_overdue
+from workers.storage.events.withdrawal import withdraw_overdue
 
 EVERY_S: Final = 1.0
 AT_A_TIME: Final = 100

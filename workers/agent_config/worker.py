@@ -31,7 +31,7 @@ from workers.providers.trust import trusted_authorities
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
 from workers.storage.database import open_engine, writing
-from workers.storage.events.rows import withdraw_overdue
+from workers.storage.events.withdrawal import withdraw_overdue
 from workers.storage.presence import announce
 from workers.storage.redis_client import connect_blocking
 from workers.storage.upgrade import upgrade_engine

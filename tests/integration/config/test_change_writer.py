@@ -4,19 +4,30 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
 from redis.asyncio import Redis
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, event, func, select
 
-from schemas.config_event import CONFIG_QUEUE, ConfigTask
+from schemas.agent import AgentCreate, Voice
+from schemas.config_event import CONFIG_QUEUE, MOST_AT_ONCE, ConfigResult, ConfigTask
 from tests.integration.config.stored_agents import change
 from tests.servers.parts import configure, flush, running_config_worker
+from tests.servers.system import wait_for
+from workers.agent_config.apply import apply_event
 from workers.celery_app import make_celery
 from workers.errors import StorageUnavailableError
+from workers.gateway.configuring import change_writer
+from workers.gateway.configuring.agent_changes import AgentChanges
 from workers.gateway.configuring.change_writer import WAIT_S, ChangeWriter, Written
+from workers.gateway.configuring.sealer import Sealer
+from workers.gateway.configuring.tool_sealer import ToolSealer
+from workers.gateway.rest_errors import ApiError
+from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.settings import Settings
 from workers.storage.database import open_engine, reading
 from workers.storage.events.inbox import SealedChange
@@ -39,9 +50,14 @@ async def writer(engine: Engine, redis: Redis, celery: Celery) -> AsyncIterator[
         yield writer
 
 
-def count(engine: Engine) -> int:
+def count(engine: Engine, status: str = "pending") -> int:
+    query = select(func.count()).where(config_events.c.status == status)
     with reading(engine) as connection:
-        return connection.execute(select(func.count()).select_from(config_events)).scalar_one()
+        return connection.execute(query).scalar_one()
+
+
+def statuses(results: "list[ConfigResult | None]") -> list[str | None]:
+    return [None if each is None else each.status for each in results]
 
 
 async def messages(redis: Redis) -> list[tuple[str, ...]]:
@@ -78,7 +94,7 @@ async def test_what_comes_at_one_time_is_one_message_and_each_gets_its_result(
         again = await written(begin(writer, *changes[:2]))
         async with asyncio.timeout(20):
             results = [await each.result for each in again]
-    assert [each and each.status for each in results] == ["applied"] * 2
+    assert statuses(results) == ["applied"] * 2
     assert [each and each.record and each.record.name for each in results] == ["n0", "n1"]
 
 
@@ -109,20 +125,79 @@ async def test_without_a_database_each_call_gets_to_know(
     assert await messages(redis) == []
 
 
-async def test_without_a_broker_nothing_is_known_of_events_that_are_written_down(
+async def test_without_a_broker_what_is_written_down_is_withdrawn(
     engine: Engine, stored: Settings, redis: Redis
 ) -> None:
     celery = make_celery(configure(stored, broker_url="redis://127.0.0.1:1/0"), "test")
     async with ChangeWriter.open(engine, redis, celery) as writer:
         told = await written(begin(writer, *(SealedChange(change()) for _ in range(3))))
         async with asyncio.timeout(20):
-            assert [await each.result for each in told] == [None] * 3
+            results = [await each.result for each in told]
     celery.close()
-    assert count(engine) == 3
+    assert statuses(results) == ["withdrawn"] * 3
+    assert count(engine, "withdrawn") == 3
 
 
-async def test_who_waits_gives_up_when_the_process_is_about_to_end(writer: ChangeWriter) -> None:
+async def test_who_waits_gives_up_when_the_process_is_about_to_end(
+    engine: Engine, writer: ChangeWriter
+) -> None:
     told = await written(begin(writer, *(SealedChange(change()) for _ in range(3))))
     writer.stop_waiting()
     async with asyncio.timeout(WAIT_S - 1):
+        assert statuses([await each.result for each in told]) == ["withdrawn"] * 3
+    assert count(engine, "withdrawn") == 3
+
+
+async def test_calls_that_nobody_answers_share_the_transactions_that_withdraw_them(
+    engine: Engine, redis: Redis, celery: Celery, tmp_path: Path
+) -> None:
+    policy, calls, commits = BaseUrlPolicy(), 2 * MOST_AT_ONCE, list[object]()
+    sealer = Sealer(tmp_path, {}, policy, ToolSealer(tmp_path, {}, policy))
+
+    def note(connection: object) -> None:
+        commits.append(connection)
+
+    agent = AgentCreate(name="a", system_prompt="b", voice=Voice(voice_id="ivy"))
+    async with (
+        AgentChanges.open(engine, redis, celery, sealer) as changes,
+        asyncio.timeout(20),
+    ):
+        creating = [changes.create("default", agent) for _ in range(calls)]
+        waiting = asyncio.gather(*creating, return_exceptions=True)
+        await asyncio.to_thread(wait_for, "all wait", lambda: count(engine) == calls)
+        event.listen(engine, "commit", note)
+        changes.stop_waiting()
+        failures = await waiting
+    event.remove(engine, "commit", note)
+    assert {isinstance(each, ApiError) and each.status for each in failures} == {503}
+    assert count(engine, "withdrawn") == calls
+    assert len(commits) < 10
+
+
+async def test_what_a_worker_applied_although_nobody_heard_of_it_is_no_withdrawal(
+    engine: Engine, writer: ChangeWriter
+) -> None:
+    changes = [SealedChange(change(name)) for name in "abc"]
+    told = await written(begin(writer, *changes))
+    outcome = apply_event(engine, told[1].event_id, datetime.now(UTC))
+    assert outcome is not None
+    writer.stop_waiting()
+    async with asyncio.timeout(WAIT_S - 1):
+        results = [await each.result for each in told]
+    assert statuses(results) == ["withdrawn", "applied", "withdrawn"]
+    assert results[1] == outcome.result
+
+
+async def test_what_cannot_be_withdrawn_is_not_known(
+    engine: Engine, writer: ChangeWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = await written(begin(writer, *(SealedChange(change()) for _ in range(3))))
+
+    def away(*_: object) -> None:
+        raise StorageUnavailableError("the database: OperationalError")
+
+    monkeypatch.setattr(change_writer, "withdraw_events", away)
+    writer.stop_waiting()
+    async with asyncio.timeout(WAIT_S - 1):
         assert [await each.result for each in told] == [None] * 3
+    assert count(engine, "pending") == 3

@@ -22,7 +22,7 @@ from workers.storage.agents.rows import StoredAgent, find_agent
 from workers.storage.database import reading, writing
 from workers.storage.events.group_leases import claim_events
 from workers.storage.events.inbox import SealedChange, accept_events
-from workers.storage.events.rows import settle_event
+from workers.storage.events.withdrawal import withdraw_events
 
 DEADLY = "https://deadly.example.com/v1"
 
@@ -132,7 +132,7 @@ def test_what_was_withdrawn_or_has_expired_within_a_group_is_not_applied(engine:
     ids = [accept(engine, withdrawn), accept(engine, expired, expires_at=after(5))]
     ids += [accept(engine, each, expires_at=after(6)) for each in (good, other)]
     with writing(engine) as connection:
-        assert settle_event(connection, ids[0], "withdrawn", now=after(1))
+        withdraw_events(connection, [ids[0]], after(1))
     (group,) = together(engine, ids, after(5))
     assert sorted(group) == sorted(applied(*ids[2:]))
     there = [agent(engine, each.agent_id) is not None for each in events]
@@ -149,7 +149,7 @@ def test_one_withdrawn_while_its_group_is_under_way_is_not_applied(
 
     def check(*_: object) -> None:
         with writing(engine) as connection:
-            settle_event(connection, ids[0], "withdrawn", now=NOW)
+            withdraw_events(connection, [ids[0]], NOW)
 
     assert together(engine, ids, vault=vault, check=check) == [applied(ids[1])]
     assert agent(engine, withdrawn.agent_id) is None

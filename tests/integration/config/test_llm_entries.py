@@ -30,7 +30,7 @@ from workers.secrets.key_ring import key_files, make_key
 from workers.settings import Settings
 from workers.storage.agents.llm_rows import entries_of
 from workers.storage.database import reading, writing
-from workers.storage.events.rows import settle_event, withdraw_overdue
+from workers.storage.events.withdrawal import withdraw_events, withdraw_overdue
 from workers.turns.entry_reader import EntryReader
 
 KEY = "sk-planted-5d21"
@@ -184,7 +184,7 @@ def test_the_seal_goes_with_whatever_becomes_of_the_event(
     )
     assert seals_left(engine) == 3
     with writing(engine) as connection:
-        settle_event(connection, withdrawn, "withdrawn", now=NOW)
+        withdraw_events(connection, [withdrawn], NOW)
     assert seals_left(engine) == 2
 
     def refuse(*_: object) -> None:

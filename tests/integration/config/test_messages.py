@@ -29,7 +29,7 @@ from workers.settings import Settings
 from workers.storage.agents.llm_rows import entries_of
 from workers.storage.agents.tool_rows import headers_of
 from workers.storage.database import open_engine, reading
-from workers.storage.events.rows import find_event
+from workers.storage.events.reports import report_event
 
 SEALED = {"base_url": "https://8.8.8.8/v1", "model": "m", "sealed_api_key": "x"}
 TOOL = {"name": "t", "description": "d"}
@@ -57,9 +57,9 @@ def test_the_same_message_many_times_at_once_becomes_one_event(
         taken = [event_id for event_id in pool.map(take, range(4)) if event_id]
     assert len(taken) == 1
     with reading(engine) as connection:
-        event = find_event(connection, taken[0])
+        event = report_event(connection, taken[0])
     assert event is not None
-    assert event.change.agent_id == agent_id_of("default", "desk")
+    assert event.agent_id == agent_id_of("default", "desk")
     assert apply_event(engine, taken[0], event.accepted_at) is not None
     assert take_message(engine, vault, message(agent={**AGENT, "name": "other"})) is None
     assert take_message(engine, vault, message(id="m-2")) is not None

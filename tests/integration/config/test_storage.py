@@ -23,9 +23,11 @@ from workers.storage.agents.rows import (
     page_of_agents,
     position_of,
     put_agent,
+    remove_agents,
 )
 from workers.storage.database import open_engine, reading, writing
-from workers.storage.events.rows import find_event, settle_event
+from workers.storage.events.reports import report_event
+from workers.storage.events.withdrawal import withdraw_events
 from workers.storage.tables import metadata
 from workers.storage.upgrade import is_newest, upgrade, upgrade_engine
 
@@ -125,7 +127,8 @@ def test_withdrawn_and_applied_exclude_each_other(engine: Engine) -> None:
         def withdraw(event_id: str = event_id, gate: threading.Barrier = gate) -> bool:
             gate.wait()
             with writing(engine) as connection:
-                return settle_event(connection, event_id, "withdrawn", now=NOW)
+                found = withdraw_events(connection, [event_id], NOW)
+            return found[event_id].status == "withdrawn"
 
         def apply(event_id: str = event_id, gate: threading.Barrier = gate) -> bool:
             gate.wait()
@@ -136,7 +139,7 @@ def test_withdrawn_and_applied_exclude_each_other(engine: Engine) -> None:
         assert withdrawn.result() is not applied.result()
         with reading(engine) as connection:
             assert (find_agent(connection, event.agent_id) is not None) is applied.result()
-            settled = find_event(connection, event_id)
+            settled = report_event(connection, event_id)
         assert settled is not None
         assert settled.status == ("applied" if applied.result() else "withdrawn")
 
@@ -145,7 +148,41 @@ def test_an_event_whose_time_is_up_is_not_applied_but_withdrawn(engine: Engine) 
     event_id = accept(engine, change(), expires_at=NOW)
     assert apply_event(engine, event_id, NOW) is None
     with writing(engine) as connection:
-        assert settle_event(connection, event_id, "withdrawn", now=NOW + timedelta(days=1))
+        found = withdraw_events(connection, [event_id], NOW + timedelta(days=1))
+    assert found[event_id].status == "withdrawn"
+
+
+def test_what_is_withdrawn_together_is_told_apart(engine: Engine) -> None:
+    mine, gone = store(engine, change()), change()
+    waiting, applied, refused, removed = ids = [
+        accept(engine, each)
+        for each in (
+            change(),
+            change("b", agent_id=mine.agent.id),
+            change("c", account="other", agent_id=mine.agent.id),
+            gone,
+        )
+    ]
+    for event_id in (applied, refused, removed):
+        assert apply_event(engine, event_id, NOW) is not None
+    with writing(engine) as connection:
+        remove_agents(connection, [gone.agent_id])
+    unknown = new_id("event")
+    with writing(engine) as connection:
+        found = withdraw_events(connection, [*ids, unknown], NOW)
+    assert {event_id: result.status for event_id, result in found.items()} == {
+        waiting: "withdrawn",
+        applied: "applied",
+        refused: "rejected",
+        removed: "applied",
+        unknown: "withdrawn",
+    }
+    assert [event_id for event_id, result in found.items() if result.record] == [applied]
+    record = found[applied].record
+    assert record is not None
+    assert record.name == "b"
+    assert found[refused].message == "there is no such agent"
+    assert apply_event(engine, waiting, NOW) is None
 
 
 def test_an_event_that_nobody_wrote_down_is_nothing_to_do(engine: Engine) -> None:

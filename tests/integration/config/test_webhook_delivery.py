@@ -26,7 +26,7 @@ from workers.secrets.key_files import keys_folder
 from workers.secrets.secret_box import SecretBox
 from workers.settings import Settings
 from workers.storage.database import reading, writing
-from workers.storage.events.rows import withdraw_overdue
+from workers.storage.events.withdrawal import withdraw_overdue
 from workers.storage.webhooks.deliveries import Delivery, list_deliveries
 from workers.storage.webhooks.endpoints import StoredEndpoint, find_endpoint
 from workers.storage.webhooks.outbox import announce

@@ -1,5 +1,6 @@
 """What REST answers while a part is away: a 503 that means nothing happened, and then it works."""
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -29,6 +30,7 @@ from workers.settings import Settings
 from workers.storage.database import open_engine
 from workers.supervision.embedded_redis import private_redis, start_redis
 
+AT_ONCE = 128
 AGENT = {"name": "a", "system_prompt": "b", "voice": {"voice_id": "ivy"}}
 
 
@@ -47,6 +49,18 @@ def own_postgres() -> Iterator[Postgres]:
 
 def create(client: httpx.Client) -> httpx.Response:
     return client.post("/v1/agents", json=AGENT)
+
+
+def callers_of(client: httpx.Client) -> httpx.AsyncClient:
+    """Return a client of the same server for many calls at once."""
+    limits = httpx.Limits(max_connections=AT_ONCE)
+    return httpx.AsyncClient(
+        base_url=client.base_url,
+        headers=client.headers,
+        timeout=20,
+        limits=limits,
+        trust_env=False,
+    )
 
 
 def agents(client: httpx.Client) -> list[str]:
@@ -88,6 +102,25 @@ def test_without_a_worker_a_change_is_withdrawn_and_stays_so(own: Settings) -> N
             assert create(client).status_code == 201
         assert len(agents(client)) == 1
         assert statuses(own) == ["applied", "withdrawn"]
+
+
+async def test_without_a_worker_many_changes_are_withdrawn_and_reads_go_on(
+    own: Settings,
+) -> None:
+    with running_gateway(own) as (_, client):
+        async with callers_of(client) as callers, callers_of(client) as reader:
+            posts = [callers.post("/v1/agents", json=AGENT) for _ in range(AT_ONCE)]
+            waiting = asyncio.gather(*posts)
+            while not waiting.done():
+                read = await reader.get("/v1/agents")
+                assert (read.status_code, read.json()["agents"]) == (200, [])
+            for answer in await waiting:
+                assert_unavailable(answer)
+        assert statuses(own) == ["withdrawn"] * AT_ONCE
+        with running_config_worker(own):
+            assert create(client).status_code == 201
+        assert len(agents(client)) == 1
+        assert statuses(own).count("applied") == 1
 
 
 def test_a_worker_that_was_killed_is_replaced_by_another(own: Settings) -> None:

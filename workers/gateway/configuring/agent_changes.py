@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -32,10 +31,7 @@ from schemas.tool import Tool, ToolView
 from workers.gateway.configuring.change_writer import ChangeWriter
 from workers.gateway.configuring.sealer import Sealer
 from workers.gateway.rest_errors import ApiError, unavailable
-from workers.storage.agents.rows import find_agent
-from workers.storage.database import writing
 from workers.storage.events.inbox import SealedChange
-from workers.storage.events.rows import find_event, settle_event
 
 _REFUSALS: Final = {"agent_not_found": 404, "validation_error": 422}
 
@@ -45,8 +41,7 @@ log = structlog.get_logger(__name__)
 class AgentChanges:
     """Makes config events and waits for what becomes of them."""
 
-    def __init__(self, engine: Engine, sealer: Sealer, writer: ChangeWriter) -> None:
-        self._engine = engine
+    def __init__(self, sealer: Sealer, writer: ChangeWriter) -> None:
         self._sealer = sealer
         self._writer = writer
 
@@ -57,7 +52,7 @@ class AgentChanges:
     ) -> AsyncIterator["AgentChanges"]:
         """Open it; what it waits for ends with it."""
         async with ChangeWriter.open(engine, redis, celery) as writer:
-            yield cls(engine, sealer, writer)
+            yield cls(sealer, writer)
 
     def stop_waiting(self) -> None:
         """Let every call that waits give up now: its event is withdrawn, its answer a 503."""
@@ -114,28 +109,13 @@ class AgentChanges:
         event_id, answer = await self._writer.write(SealedChange(change, sealed))
         result = await answer
         if result is None:
-            result = await asyncio.to_thread(self._withdraw, event_id)
+            raise unavailable("what became of the change cannot be found out")
         if result.status == "applied":
             return result
         if result.status == "rejected":
             raise _refusal(result)
         log.warning("config event was not applied in time", event_id=event_id)
         raise unavailable("the change could not be made in time, so nothing was changed")
-
-    def _withdraw(self, event_id: str) -> ConfigResult:
-        """Take an event back; where a worker was first, return what it made of it."""
-        with writing(self._engine) as connection:
-            settle_event(connection, event_id, "withdrawn", now=datetime.now(UTC))
-            event = find_event(connection, event_id)
-            if event is None:
-                return ConfigResult(event_id=event_id, status="withdrawn")
-            stored = find_agent(connection, event.change.agent_id)
-        return ConfigResult(
-            event_id=event_id,
-            status=event.status,
-            message=event.message,
-            record=stored.agent if stored else None,
-        )
 
 
 def _record(result: ConfigResult) -> Agent:

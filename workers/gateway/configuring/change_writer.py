@@ -1,12 +1,14 @@
 """Writes changes down as config events, puts them on the queue, and waits for their results.
 
-Calls that come at one time share a transaction, a message and a look at Redis.
+Calls that come at one time share a transaction, a message and a look at Redis; those whose events
+nobody applies in time share the transaction that withdraws them.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -18,15 +20,18 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from schemas.config_event import ConfigResult, result_key
+from workers.errors import StorageUnavailableError
 from workers.gateway.configuring.group_writer import GroupWriter, together_or_alone
 from workers.gateway.configuring.on_the_way import OnTheWay
 from workers.storage.database import writing
 from workers.storage.events.inbox import SealedChange, accept_events, send_events
+from workers.storage.events.withdrawal import withdraw_events
 
 WAIT_S: Final = 5.0
 """How long a call waits for its event, in seconds; the event is not applied after that."""
-THREADS: Final = 4
-"""One writes or publishes; the others are for when a broker that hangs holds one up."""
+THREADS: Final = 5
+"""One writes or publishes, one withdraws; the others are for when a broker that hangs holds one up.
+"""
 
 _Results = dict[str, "asyncio.Future[ConfigResult | None]"]
 
@@ -38,7 +43,7 @@ class Written(NamedTuple):
 
     event_id: str
     result: "asyncio.Future[ConfigResult | None]"
-    """None where nothing is known in time."""
+    """What became of it, withdrawn where nobody settled it in time; None: nothing is known."""
 
 
 class ChangeWriter:
@@ -99,7 +104,16 @@ class ChangeWriter:
         return [Written(each, results[each]) if isinstance(each, str) else each for each in ids]
 
     async def _see_through(self, results: _Results, is_sent: asyncio.Event) -> None:
-        """Publish events and hand on their results; None to those that have none in time."""
+        """Publish events and hand on their results; what has none in time is withdrawn."""
+        try:
+            await self._publish_and_read(results, is_sent)
+            await self._withdraw(results)
+        finally:
+            for result in results.values():
+                if not result.done():
+                    result.set_result(None)
+
+    async def _publish_and_read(self, results: _Results, is_sent: asyncio.Event) -> None:
         group = self._on_the_way.add()
         try:
             async with self._deadline():
@@ -111,16 +125,28 @@ class ChangeWriter:
                     is_sent.set()
                 await self._read(results, group)
         except (TimeoutError, RedisError, BrokerError) as error:
-            missing = [each for each, result in results.items() if not result.done()]
-            reason = type(error).__name__
+            missing, reason = _without_result(results), type(error).__name__
             log.warning("no results of config events", event_ids=missing, error=reason)
         except Exception:
             log.exception("results of config events were lost", event_ids=tuple(results))
         finally:
             self._on_the_way.remove(group)
-            for result in results.values():
-                if not result.done():
-                    result.set_result(None)
+
+    async def _withdraw(self, results: _Results) -> None:
+        """Take back together what has no result; hand on what became of each."""
+        missing = _without_result(results)
+        if not missing:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.run_in_executor(self._threads, self._take_back, missing)
+        except StorageUnavailableError as error:
+            log.warning("events were not withdrawn", event_ids=missing, error=str(error))
+        except Exception:
+            log.exception("events were not withdrawn", event_ids=missing)
+        else:
+            for event_id, outcome in found.items():
+                _hand_on(results[event_id], outcome)
 
     async def _read(self, results: _Results, group: object) -> None:
         """Take results as they come: those of events that were applied together, together."""
@@ -132,7 +158,7 @@ class ChangeWriter:
             if answer is None:
                 return
             self._on_the_way.remove(group)
-            _hand_on(left.pop(answer[0]), answer[1])
+            _hand_on(left.pop(answer[0]), ConfigResult.model_validate_json(answer[1]))
             if not left:
                 return
             async with self._redis.pipeline(transaction=False) as pipe:
@@ -142,7 +168,7 @@ class ChangeWriter:
                 found = await pipe.execute()
             for key, text in zip(keys, found, strict=True):
                 if text is not None:
-                    _hand_on(left.pop(key), text)
+                    _hand_on(left.pop(key), ConfigResult.model_validate_json(text))
 
     @contextlib.asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
@@ -163,7 +189,15 @@ class ChangeWriter:
         with writing(self._engine) as connection:
             return accept_events(connection, changes, lives_s=WAIT_S)
 
+    def _take_back(self, event_ids: Sequence[str]) -> dict[str, ConfigResult]:
+        with writing(self._engine) as connection:
+            return withdraw_events(connection, event_ids, datetime.now(UTC))
 
-def _hand_on(result: "asyncio.Future[ConfigResult | None]", text: bytes | str) -> None:
+
+def _without_result(results: _Results) -> list[str]:
+    return [event_id for event_id, result in results.items() if not result.done()]
+
+
+def _hand_on(result: "asyncio.Future[ConfigResult | None]", outcome: ConfigResult) -> None:
     if not result.done():  # else its caller is gone
-        result.set_result(ConfigResult.model_validate_json(text))
+        result.set_result(outcome)

@@ -29,6 +29,14 @@ def find_agent(connection: Connection, agent_id: str) -> StoredAgent | None:
     return None if row is None else _stored(row)
 
 
+def find_agents(connection: Connection, agent_ids: Collection[str]) -> dict[str, StoredAgent]:
+    """Return those of these agents that are there, by id."""
+    if not agent_ids:
+        return {}
+    rows = connection.execute(select(agents).where(agents.c.id.in_(agent_ids)))
+    return {stored.agent.id: stored for stored in map(_stored, rows)}
+
+
 def find_agents_to_change(
     connection: Connection, agent_ids: Collection[str]
 ) -> dict[str, StoredAgent]:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Update, and_, case, func, or_,
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from workers.storage.batches.tables import batches
+from workers.storage.events.rows import update_in_order
 from workers.storage.tables import config_events, to_microseconds
 from workers.storage.webhooks.outbox import Told, announce_results
 
@@ -91,9 +92,7 @@ def give_back_all(
     connection: Connection, event_ids: Collection[str], owner: str, now: datetime
 ) -> None:
     """As `give_back`, for many."""
-    held = update(config_events).where(
-        _columns.id.in_(event_ids), _pending, _columns.lease_owner == owner
-    )
+    held = update_in_order(_columns.id.in_(event_ids), _pending, _columns.lease_owner == owner)
     values = {"due_at": to_microseconds(now), "attempts": _columns.attempts - 1}
     connection.execute(held.values(lease_owner=None, lease_until=None, **values))
 

@@ -10,21 +10,22 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Row, func, insert, or_, select, text, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Update,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
-from schemas.closed import Closed
-from schemas.config_event import Change, Status, read_change
-from workers.storage.tables import config_events, from_microseconds, to_microseconds
-
-
-class ConfigEvent(Closed):
-    """A config event as it is stored."""
-
-    id: str
-    change: Change
-    status: Status
-    message: str | None
-    accepted_at: datetime
+from schemas.config_event import Change
+from workers.storage.tables import config_events, to_microseconds
 
 
 class LeasedEvent(NamedTuple):
@@ -131,31 +132,14 @@ def add_events(connection: Connection, events: Sequence[NewEvent]) -> None:
     connection.execute(insert(config_events), values)
 
 
-def settle_event(
-    connection: Connection,
-    event_id: str,
-    status: Status,
-    *,
-    now: datetime,
-    message: str | None = None,
-    lease: str | None = None,
-) -> bool:
-    """Turn a pending event into `status`; False where another was first, or its time is up.
+def update_in_order(*conditions: ColumnElement[bool]) -> Update:
+    """Return a change to the events that these conditions choose, locked in the order of ids.
 
-    With `lease`, only where its owner still is this one. The row stays locked until the
-    caller's transaction ends. An event is withdrawn however late it is. Sealed keys go with the
-    settling.
+    Whoever changes many at once locks them so, or two of them wait for each other.
     """
-    change = update(config_events).where(
-        config_events.c.id == event_id, config_events.c.status == "pending"
-    )
-    if status != "withdrawn":
-        expires_at = config_events.c.expires_at
-        change = change.where(or_(expires_at.is_(None), expires_at > to_microseconds(now)))
-    if lease is not None:
-        change = change.where(config_events.c.lease_owner == lease)
-    values = {"status": status, "message": message, **_settled(now)}
-    return connection.execute(change.values(**values)).rowcount == 1
+    columns = config_events.c
+    chosen = select(columns.id).where(*conditions).order_by(columns.id).with_for_update()
+    return update(config_events).where(columns.id.in_(chosen.correlate(None)))
 
 
 def settle_held(
@@ -163,16 +147,17 @@ def settle_held(
 ) -> set[str]:
     """Turn those of these events whose lease is held into applied ones; return which they are.
 
-    The others were settled by somebody else, or their time is up. As `settle_event` otherwise.
+    The others were settled by somebody else, or their time is up. The rows stay locked until the
+    caller's transaction ends. Sealed keys go with the settling.
     """
     columns = config_events.c
-    change = update(config_events).where(
+    change = update_in_order(
         columns.id.in_(event_ids),
         columns.status == "pending",
         columns.lease_owner == lease,
         or_(columns.expires_at.is_(None), columns.expires_at > to_microseconds(now)),
     )
-    values = {"status": "applied", "message": None, **_settled(now)}
+    values = {"status": "applied", "message": None, **settled_at(now)}
     found = connection.execute(change.values(**values).returning(columns.id))
     return {str(row[0]) for row in found}
 
@@ -183,31 +168,7 @@ def refuse_settled(connection: Connection, event_id: str, reason: str) -> None:
     connection.execute(update(config_events).where(this).values(status="rejected", message=reason))
 
 
-def _settled(now: datetime) -> dict[str, object]:
+def settled_at(now: datetime) -> dict[str, object]:
+    """Return what changes in an event that is settled, whatever becomes of it."""
     moment = to_microseconds(now)
     return {"settled_at": moment, "lease_owner": None, "lease_until": None, "sealed": None}
-
-
-def withdraw_overdue(connection: Connection, now: datetime) -> int:
-    """Withdraw every event whose time is up and return how many there were."""
-    overdue = update(config_events).where(
-        config_events.c.status == "pending", config_events.c.expires_at <= to_microseconds(now)
-    )
-    values = {"status": "withdrawn", "sealed": None, "settled_at": to_microseconds(now)}
-    return connection.execute(overdue.values(**values)).rowcount
-
-
-def find_event(connection: Connection, event_id: str) -> ConfigEvent | None:
-    """Return an event, or None where there is none of this id."""
-    row = connection.execute(
-        select(config_events).where(config_events.c.id == event_id)
-    ).one_or_none()
-    if row is None:
-        return None
-    return ConfigEvent(
-        id=row.id,
-        change=read_change(row.body),
-        status=row.status,
-        message=row.message,
-        accepted_at=from_microseconds(row.accepted_at),
-    )
