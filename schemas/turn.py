@@ -180,7 +180,7 @@ class ReplyText(Closed):
     sentence: int = Field(ge=0)
     text: str
     is_aside: bool = False
-    """It is heard, but no part of what the model said: a filler."""
+    """It is heard, but no part of what the model said: a filler, an apology."""
 
 
 class ReplyAudio(Closed):

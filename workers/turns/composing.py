@@ -63,7 +63,7 @@ class Composer:
             said = await hear()
         except TranscriptionError as error:
             await held.put(failure(self._turn, error.code, str(error), retryable=True))
-            await voice.say(not_understood(self._turn.lines))
+            await voice.say(not_understood(self._turn.lines), is_aside=True)
             return "failed"
         self._timeline.mark("transcript")
         if not said:
@@ -138,13 +138,13 @@ class _Voice:
             )
         return "completed"
 
-    async def say(self, text: str) -> None:
-        """Say one sentence of the reply, unless it was heard already."""
+    async def say(self, text: str, *, is_aside: bool = False) -> None:
+        """Say one sentence, unless it was heard already; an aside is no words of the model's."""
         self._timeline.mark_first("first_sentence")
         if not self._begun:
             self._begun = True
             await self._measure()
-        await self._say(text)
+        await self._say(text, is_aside=is_aside)
 
     async def _measure(self) -> None:
         """Tell who answers, in case the reply is cut short."""
@@ -180,7 +180,8 @@ class _Voice:
                 status_code=error.status_code,
             )
         )
-        await self.say(apology(self._turn.lines, error.failure, begun=self._begun))
+        line = apology(self._turn.lines, error.failure, begun=self._begun)
+        await self.say(line, is_aside=True)
         return "failed"
 
 

@@ -4,6 +4,7 @@ from schemas.chat import Message
 from schemas.turn import (
     Pause,
     ReplyAudio,
+    ReplyText,
     Resume,
     TurnError,
 )
@@ -32,6 +33,19 @@ async def test_a_failure_after_the_first_sentence_ends_the_reply_with_a_short_li
     stage.say(SPEECH, END)
     assert await stage.run() == "failed"
     assert stage.texts == ["First.", "Sorry, the rest of my answer was lost."]
+
+
+async def test_what_is_said_in_place_of_the_model_is_no_part_of_its_reply() -> None:
+    not_understood = Stage()
+    not_understood.stt.broken = True
+    for stage, asides in (
+        (Stage(chat=FakeChat("First. ", error=UNREACHED)), [False, True]),
+        (Stage(chat=FakeChat(error=UNREACHED)), [True]),
+        (not_understood, [True]),
+    ):
+        stage.say(SPEECH, END)
+        assert await stage.run() == "failed"
+        assert [entry.is_aside for entry in stage.of(ReplyText)] == asides
 
 
 async def test_a_failed_guess_that_is_thrown_away_is_never_heard() -> None:

@@ -21,7 +21,7 @@ def _packets() -> tuple[bytes, ...]:
 
 def apology() -> tuple[ReplyText, ReplyAudio]:
     """Return the line as a worker would have sent it."""
-    text = ReplyText(attempt=MAX_ATTEMPTS, sentence=SENTENCE, text=TEXT)
+    text = ReplyText(attempt=MAX_ATTEMPTS, sentence=SENTENCE, text=TEXT, is_aside=True)
     audio = ReplyAudio(
         attempt=MAX_ATTEMPTS, sentence=SENTENCE, first=0, last=True, packets=_packets()
     )

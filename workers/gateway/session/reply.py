@@ -79,7 +79,7 @@ class Reply:
 
     @property
     def answer(self) -> str:
-        """The same without fillers: the model would learn to say them."""
+        """The same without fillers and apologies: the model would learn to say them."""
         if self._answer is not None:
             return self._answer
         played = self._playout.played
