@@ -3,6 +3,7 @@
 EdgewiseError
 ├── ConfigurationError      the operator must change a setting; the message says which
 ├── StorageUnavailableError    Redis or the database did not answer in time
+│   └── DatabaseUnavailableError    it was the database
 ├── ModelError              the LLM failed; `code` is one of the failure classes
 ├── InvalidBaseUrlError     a model endpoint's URL is not written as it must be
 ├── BlockedAddressError     a model endpoint is not on the public internet, nor allowed
@@ -38,6 +39,10 @@ class StorageUnavailableError(EdgewiseError):
 
     code: ClassVar[str] = "unavailable"
     retryable: ClassVar[bool] = True
+
+
+class DatabaseUnavailableError(StorageUnavailableError):
+    """The database did not answer in time."""
 
 
 class ModelError(EdgewiseError):

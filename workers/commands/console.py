@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 from pydantic import ValidationError
 
-from workers.errors import EdgewiseError
+from workers.errors import DatabaseUnavailableError, EdgewiseError
 from workers.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ def plain_errors() -> Iterator[None]:
     """Turn an error of ours into a line on standard error and exit code 1."""
     try:
         yield
+    except DatabaseUnavailableError as error:
+        hint = "start it, or mend EDGEWISE_DATABASE_URL; `edgewise doctor` looks whether it answers"
+        typer.echo(f"edgewise: {error}: {hint}", err=True)
+        raise typer.Exit(FAILED) from None
     except EdgewiseError as error:
         typer.echo(f"edgewise: {error}", err=True)
         raise typer.Exit(FAILED) from None

@@ -16,6 +16,7 @@ def serve(settings: Settings) -> None:
         app,
         host=settings.host,
         port=settings.port,
+        settings="EDGEWISE",
         announce=settings.home_path / "run" / "gateway.json",
         on_stop=stop_waiting,
     )

@@ -20,6 +20,7 @@ from workers.llm_gateway.models_file import Route
 from workers.llm_gateway.models_in_force import ModelsInForce
 from workers.llm_gateway.usage_page import usage_page
 from workers.llm_gateway.wire import ChatCompletion
+from workers.providers.trust import trusted_authorities
 from workers.settings import OFFLINE_MODEL, Settings
 from workers.web.bearer import presented_key
 from workers.web.body_limit import BodyLimit
@@ -139,14 +140,17 @@ async def get_metrics(held: InUse) -> Response:
 
 
 def create_app(settings: Settings, *, clock: Clock = local_now) -> FastAPI:
-    """Make the LLM gateway; raises ConfigurationError where there is no key to check against."""
+    """Make the LLM gateway; raises ConfigurationError without a key to check against.
+
+    The same where the operator's certificate authorities cannot be read.
+    """
     if settings.api_key is None:
         raise ConfigurationError("no API key: set EDGEWISE_API_KEY to at least 16 characters")
-    models = ModelsInForce(settings.llm_gateway_models)
+    models, trusted = ModelsInForce(settings.llm_gateway_models), trusted_authorities(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_held(settings, models, clock) as held:
+        async with open_held(settings, models, trusted, clock) as held:
             app.state.held = held
             yield
 

@@ -1,6 +1,7 @@
 """What an LLM gateway process holds for as long as it lives."""
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,6 @@ from workers.llm_gateway.limits import RateLimits
 from workers.llm_gateway.metrics import Metrics
 from workers.llm_gateway.models_in_force import ModelsInForce
 from workers.llm_gateway.usage import Usage
-from workers.providers.trust import trusted_authorities
 from workers.providers.warm_connections import WarmConnections
 from workers.settings import Settings
 from workers.storage.accounts.keys import look_up
@@ -45,7 +45,9 @@ class Held:
 
 
 @contextlib.asynccontextmanager
-async def open_held(settings: Settings, models: ModelsInForce, clock: Clock) -> AsyncIterator[Held]:
+async def open_held(
+    settings: Settings, models: ModelsInForce, trusted: ssl.SSLContext, clock: Clock
+) -> AsyncIterator[Held]:
     """Open all of them, close them in reverse; raises ConfigurationError without a key."""
     if settings.api_key is None:
         raise ConfigurationError("no API key: set EDGEWISE_API_KEY to at least 16 characters")
@@ -60,7 +62,7 @@ async def open_held(settings: Settings, models: ModelsInForce, clock: Clock) -> 
         yield Held(
             keys=keys,
             models=models,
-            connections=await stack.enter_async_context(_connections(settings)),
+            connections=await stack.enter_async_context(_connections(trusted)),
             redis=redis,
             limits=RateLimits(redis),
             usage=await stack.enter_async_context(Usage.open(redis)),
@@ -69,6 +71,6 @@ async def open_held(settings: Settings, models: ModelsInForce, clock: Clock) -> 
         )
 
 
-def _connections(settings: Settings) -> WarmConnections:
+def _connections(trusted: ssl.SSLContext) -> WarmConnections:
     """Make the way out to the upstreams; of the environment only our own settings count."""
-    return WarmConnections(verify=trusted_authorities(settings), most=MOST, warm_s=WARM_S)
+    return WarmConnections(verify=trusted, most=MOST, warm_s=WARM_S)

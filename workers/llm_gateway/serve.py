@@ -11,5 +11,6 @@ def serve(settings: Settings) -> None:
         create_app(settings),
         host=settings.llm_gateway_host,
         port=settings.llm_gateway_port,
+        settings="EDGEWISE_LLM_GATEWAY",
         announce=settings.home_path / "run" / "llm-gateway.json",
     )

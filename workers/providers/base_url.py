@@ -65,7 +65,9 @@ def parse_base_url(text: str) -> BaseUrl:
     _refuse_marks(text)
     url = _URL.fullmatch(text)
     if url is None:
-        raise InvalidBaseUrlError("the URL does not begin with https:// and a host")
+        raise InvalidBaseUrlError(
+            "the URL does not begin with https:// (http:// where it is allowed) and a host"
+        )
     scheme = url["scheme"].lower()
     host, port = parse_authority(url["authority"])
     path = _path(url["path"] or "")

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from workers.errors import ConfigurationError, StorageUnavailableError
+from workers.errors import ConfigurationError, DatabaseUnavailableError, StorageUnavailableError
 from workers.settings import Settings
 
 BUSY_S: Final = 5
@@ -102,7 +102,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, PoolTimeoutError) as error:
-        raise StorageUnavailableError(f"the database: {type(error).__name__}") from None
+        raise DatabaseUnavailableError(f"the database: {type(error).__name__}") from None
     except DBAPIError as error:
         if error.connection_invalidated:
             raise StorageUnavailableError("the database closed the connection") from None

@@ -21,7 +21,7 @@ from workers.secrets.unsealing import PRIVATE_VARIABLE
 from workers.settings import Settings
 from workers.supervision.embedded_redis import redis_command
 from workers.supervision.home import Home
-from workers.supervision.supervise import Part, Supervisor, tail
+from workers.supervision.supervise import Part, Supervisor
 
 READY_S: Final = 30.0
 POLL_S: Final = 0.05
@@ -71,7 +71,7 @@ async def start_system(
     except TimeoutError:
         raise NotReadyError(
             f"not up after {READY_S:.0f} s; still waiting for {start.waiting_for}.\n"
-            f"The end of {parts.log(start.suspect)}:\n{tail(parts.log(start.suspect))}"
+            f"The end of {parts.end_of_log(start.suspect)}"
         ) from None
 
 

@@ -48,10 +48,10 @@ def pause_before(ended_in_a_row: int) -> float:
     return min(0.25 * 2.0 ** min(ended_in_a_row - 2, 10), LONGEST_PAUSE_S)
 
 
-def tail(log: Path, lines: int = TAIL_LINES) -> str:
-    """Return the last lines of a log, at most 4 kB of it; empty where there is no log."""
+def tail(log: Path, since: int = 0, lines: int = TAIL_LINES) -> str:
+    """Return the last lines behind the byte `since`, at most 4 kB; empty where there is no log."""
     with contextlib.suppress(FileNotFoundError), log.open("rb") as stream:
-        stream.seek(max(0, log.stat().st_size - 4_096))
+        stream.seek(max(since, log.stat().st_size - 4_096))
         return "\n".join(stream.read().decode(errors="replace").splitlines()[-lines:])
     return ""
 
@@ -82,13 +82,18 @@ class Supervisor:
         """Stop what runs."""
         await self.stop()
 
-    def log(self, name: str) -> Path:
-        """Return where the part of this name logs to."""
+    def end_of_log(self, name: str) -> str:
+        """Return where the part of this name logs to, and the last of what it logged."""
+        child = self._children.get(name)
+        log = self._log(name)
+        return f"{log}:\n{tail(log, child.log_from if child else 0) or '(empty)'}"
+
+    def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
 
     async def start(self, part: Part) -> None:
         """Start the part and keep it."""
-        child = _Child(part, self.log(part.name), self._inherited)
+        child = _Child(part, self._log(part.name), self._inherited)
         self._children[part.name] = child
         await child.start()
         self._publish()
@@ -103,8 +108,8 @@ class Supervisor:
         for child in self._children.values():
             if child.ended is not None:
                 raise PartEndedError(
-                    f"{child.part.name} ended with {_reason(child.ended)}; the end of its log:\n"
-                    f"{tail(child.log) or '(empty)'}"
+                    f"{child.part.name} ended with {_reason(child.ended)}; the end of "
+                    f"{self.end_of_log(child.part.name)}"
                 )
 
     def pin(self, name: str, **env: str) -> None:
@@ -159,6 +164,8 @@ class _Child:
     def __init__(self, part: Part, log: Path, inherited: tuple[int, ...]) -> None:
         self.part = part
         self.log = log
+        self.log_from = log.stat().st_size if log.exists() else 0
+        """Where its log ended before it was started."""
         self.ended: int | None = None
         self.keeper: asyncio.Task[None] | None = None
         self._inherited = inherited

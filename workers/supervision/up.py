@@ -16,6 +16,7 @@ from workers.supervision.embedded_redis import redis_socket
 from workers.supervision.follow_logs import LogFollower
 from workers.supervision.home import Home, hold, open_home, read_or_make_key, write_atomically
 from workers.supervision.start import start_system
+from workers.supervision.stores import check_stores
 from workers.supervision.supervise import Supervisor
 
 LOOK_EVERY_S = 0.5
@@ -50,6 +51,7 @@ async def up(
     system does not come up; whatever had started is stopped again.
     """
     home = open_home(settings.home_path)
+    await check_stores(settings)
     with hold(home) as lock, _private_redis(settings, home) as socket:
         key_file = None if settings.api_key else home.key_file
         key = settings.api_key.get_secret_value() if settings.api_key else read_or_make_key(home)

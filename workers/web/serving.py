@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -30,15 +31,17 @@ def run_app(
     *,
     host: str,
     port: int,
+    settings: str,
     announce: Path,
     on_stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; `announce` holds `{"url", "pid"}` while it listens.
 
-    Port 0 takes a free one. `on_stop` is called on the event loop when a stop begins, before
-    calls are cut off. Raises ConfigurationError where the address cannot be had.
+    Port 0 takes a free one. `settings` is what the variables of host and port begin with. `on_stop`
+    is called on the event loop when a stop begins, before calls are cut off. Raises
+    ConfigurationError where the address cannot be had.
     """
-    listener = listen(host, port)
+    listener = listen(host, port, settings)
     config = uvicorn.Config(
         app,
         # httptools, which uvicorn prefers where it is installed, takes headers without end.
@@ -57,13 +60,17 @@ def run_app(
         runner.run(server.serve(sockets=[listener]))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening TCP socket; raises ConfigurationError where the address is taken."""
+def listen(host: str, port: int, settings: str) -> socket.socket:
+    """Return a listening TCP socket; raises ConfigurationError where the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+        why = f"{error.strerror}; mend {settings}_HOST or {settings}_PORT"
+        if error.errno == errno.EADDRINUSE:
+            mend = f"stop what listens there, or set {settings}_PORT (0 takes a free one)"
+            why = f"it is taken; {mend}"
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {why}") from None
 
 
 def reachable_url(host: str, port: int) -> str:

@@ -66,17 +66,22 @@ async def test_a_killed_part_is_back_at_once_and_what_it_left_is_swept_up(tmp_pa
 async def test_a_part_that_ends_while_the_system_starts_is_an_error_with_its_log(
     tmp_path: Path,
 ) -> None:
+    (tmp_path / "gateway.log").write_text("the trouble of yesterday\n")
     async with supervisor(tmp_path, []) as parts:
         await parts.start(part("gateway", "import sys; sys.exit('port 8300 is taken')"))
+        said: list[str] = []
 
         def failed() -> bool:
             try:
                 parts.check()
             except PartEndedError as error:
-                return "exit code 1" in str(error) and "port 8300 is taken" in str(error)
-            return False
+                said.append(str(error))
+            return bool(said)
 
         await until(failed)
+    assert "exit code 1" in said[0]
+    assert "port 8300 is taken" in said[0]
+    assert "yesterday" not in said[0]
 
 
 async def test_a_part_that_keeps_ending_is_started_again_and_again(tmp_path: Path) -> None:

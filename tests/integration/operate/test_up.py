@@ -102,6 +102,7 @@ def test_a_taken_port_is_said_at_once_and_nothing_is_left(tmp_path: Path) -> Non
         )
     assert failed.returncode == 1
     assert f"port {port}" in failed.stderr
+    assert "set EDGEWISE_PORT (0 takes a free one)" in failed.stderr
     assert "gateway ended with" in failed.stderr
     leftovers = [
         process

@@ -10,7 +10,7 @@ from workers.web.serving import listen, reachable_url, write_json
 
 
 def test_port_0_takes_a_free_port_and_the_url_names_it() -> None:
-    with listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0, "EDGEWISE") as listener:
         host, port = listener.getsockname()
         assert port > 0
         assert reachable_url(host, port) == f"http://127.0.0.1:{port}"
@@ -31,10 +31,15 @@ def test_the_url_is_one_that_this_machine_can_dial(host: str, url: str) -> None:
 
 def test_a_port_that_is_taken_is_a_setting_to_change() -> None:
     with (
-        listen("127.0.0.1", 0) as listener,
-        pytest.raises(ConfigurationError, match="cannot listen on"),
+        listen("127.0.0.1", 0, "EDGEWISE") as listener,
+        pytest.raises(ConfigurationError, match=r"taken; .*EDGEWISE_LLM_GATEWAY_PORT \(0 takes"),
     ):
-        listen("127.0.0.1", listener.getsockname()[1])
+        listen("127.0.0.1", listener.getsockname()[1], "EDGEWISE_LLM_GATEWAY")
+
+
+def test_an_address_that_is_none_of_this_machine_is_a_setting_to_change() -> None:
+    with pytest.raises(ConfigurationError, match=r"on 192\.0\.2\.7.*mend EDGEWISE_HOST"):
+        listen("192.0.2.7", 0, "EDGEWISE")
 
 
 def test_the_announcement_is_written_whole_and_for_its_owner_alone(tmp_path: Path) -> None:
