@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from workers.commands.check import Check
 from workers.commands.check_circuits import check_circuits
 from workers.commands.check_endpoint import check_endpoint
+from workers.commands.check_names import check_names
 from workers.errors import EdgewiseError
 from workers.settings import Settings
 from workers.supervision.addresses import Listener, address_of
@@ -46,6 +47,7 @@ def run_checks(settings: Settings) -> list[Check]:
         check_ca_file,
         check_circuits,
         check_portaudio,
+        check_names,
     ]
     return [check(settings) for check in checks]
 

@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from workers.commands.check import Check
+from workers.commands.check_names import PREFIX
 from workers.commands.checks import run_checks
 from workers.settings import Settings
 
-PREFIX: Final = "EDGEWISE_"
 MASK: Final = "**********"
 NARROWEST: Final = 100
 """Columns a table is given where the terminal does not say: enough for a line per setting."""
