@@ -10,10 +10,14 @@ from schemas.agent import AgentFields, Voice
 from schemas.config_event import AgentDelete, AgentUpsert, Change, ConfigResult
 from schemas.ids import agent_id_of, new_id
 from tests.integration.config.keys import NOW, accept, change
-from workers.agent_config.apply import apply_event
+from workers.agent_config.apply import apply_event, apply_in_order
+from workers.agent_config.groups import apply_named
 from workers.agent_config.order import AHEAD_S, OUT_OF_DATE
+from workers.agent_config.together import apply_together
 from workers.storage.agents.rows import find_agent
-from workers.storage.database import reading
+from workers.storage.database import reading, writing
+from workers.storage.events.group_leases import with_open_events
+from workers.storage.events.leases import take_lease
 
 
 def after(seconds: float) -> datetime:
@@ -118,3 +122,25 @@ def test_a_removal_of_another_accounts_agent_shuts_nobody_out(engine: Engine) ->
     assert settle(engine, upsert(agent_id, "mine", 1), 11).status == "applied"
     settle(engine, delete(agent_id, 20, account="other"), 21)
     assert name_of(engine, agent_id) == "mine"
+
+
+def test_events_of_another_account_that_name_the_agent_hold_nothing_up(engine: Engine) -> None:
+    agent_id = new_id("agent")
+    assert settle(engine, upsert(agent_id, "first", None), 0).status == "applied"
+    theirs = change(agent_id, name="taken").model_copy(update={"account": "other"})
+    stuck = accept(engine, theirs, at=after(1))
+    with writing(engine) as connection:
+        assert take_lease(connection, stuck, "a slow worker", now=after(1), until=after(99))
+    one = accept(engine, change(agent_id, name="n0"), at=after(2))
+    (alone,) = apply_in_order(engine, one, lambda: after(9))
+    assert alone.result.event_id == one
+    mine = [accept(engine, change(agent_id, name=f"n{n}"), at=after(2 + n)) for n in (1, 2)]
+    together = apply_named(engine, mine, lambda: after(9))
+    assert together is not None
+    assert [each.result.status for each in together.outcomes] == ["applied"] * 2
+    assert name_of(engine, agent_id) == "n2"
+    assert list(apply_together(engine, mine, lambda: after(9))) == []
+    with reading(engine) as connection:
+        assert with_open_events(connection, mine, after(9)) == []
+    (last,) = apply_in_order(engine, stuck, lambda: after(100))
+    assert last.result.message == "there is no such agent"

@@ -73,17 +73,19 @@ def take_found(
 def with_earlier_events(connection: Connection, rows: Sequence[LeasedEvent]) -> set[str]:
     """Return those of these events whose agent has one that comes before it and is not here."""
     earlier = (
-        select(_columns.agent_id, func.min(_columns.accepted_at))
+        select(_columns.account, _columns.agent_id, func.min(_columns.accepted_at))
         .where(
             _columns.agent_id.in_({row.agent_id for row in rows}),
             is_open(),
             _columns.id.not_in([row.event_id for row in rows]),
         )
-        .group_by(_columns.agent_id)
+        .group_by(_columns.account, _columns.agent_id)
     )
-    first = {str(row[0]): int(row[1]) for row in connection.execute(earlier)}
+    first = {(row[0], row[1]): int(row[2]) for row in connection.execute(earlier)}
     return {
-        row.event_id for row in rows if first.get(row.agent_id, row.accepted_at) < row.accepted_at
+        row.event_id
+        for row in rows
+        if first.get((row.account, row.agent_id), row.accepted_at) < row.accepted_at
     }
 
 
@@ -93,11 +95,14 @@ def with_open_events(
     """Return one of these events for each of their agents that has an event to be applied."""
     other = config_events.alias()
     waits = select(other.c.id).where(
-        other.c.agent_id == _columns.agent_id, is_open(other.c), is_timely(now, other.c)
+        other.c.account == _columns.account,
+        other.c.agent_id == _columns.agent_id,
+        is_open(other.c),
+        is_timely(now, other.c),
     )
     query = (
         select(func.min(_columns.id))
         .where(_columns.id.in_(event_ids), waits.exists())
-        .group_by(_columns.agent_id)
+        .group_by(_columns.account, _columns.agent_id)
     )
     return [str(row[0]) for row in connection.execute(query)]

@@ -37,14 +37,16 @@ class Head(NamedTuple):
 
 
 def next_of_agent(connection: Connection, event_id: str, now: datetime) -> Head | None:
-    """Return the first pending event of the agent that this event is about.
+    """Return the first pending event of the agent that this event is about, of the same account.
 
+    Another account's events that name the agent change nothing, so it waits for none of them.
     Events whose time is up count no longer. None where nothing waits.
     """
-    agent = select(_columns.agent_id).where(_columns.id == event_id).scalar_subquery()
+    this = config_events.alias()
     query = (
         select(_columns.id, _columns.status, is_free(now).label("is_free"))
-        .where(_columns.agent_id == agent, is_open(), is_timely(now))
+        .join(this, and_(this.c.agent_id == _columns.agent_id, this.c.account == _columns.account))
+        .where(this.c.id == event_id, is_open(), is_timely(now))
         .order_by(_columns.accepted_at, _columns.id)
         .limit(1)
     )
@@ -139,6 +141,7 @@ def revive(connection: Connection, event_id: str, now: datetime) -> bool:
     other = config_events.alias()
     mine = _columns
     later = select(other.c.id).where(
+        other.c.account == mine.account,
         other.c.agent_id == mine.agent_id,
         other.c.status == "applied",
         or_(

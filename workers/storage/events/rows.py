@@ -32,6 +32,7 @@ class LeasedEvent(NamedTuple):
     """An event that a worker holds the lease of, its change still as text."""
 
     event_id: str
+    account: str
     agent_id: str
     body: str
     sealed: tuple[str | None, ...]
@@ -45,7 +46,7 @@ class LeasedEvent(NamedTuple):
 def leased_columns() -> list[Column[Any]]:
     """Return the columns that `as_leased` wants."""
     columns = config_events.c
-    names = ("id", "agent_id", "body", "sealed", "accepted_at", "batch_id", "line")
+    names = ("id", "account", "agent_id", "body", "sealed", "accepted_at", "batch_id", "line")
     return [columns[name] for name in names]
 
 
@@ -53,6 +54,7 @@ def as_leased(row: Row[Any]) -> LeasedEvent:
     """Return an event from its columns."""
     return LeasedEvent(
         event_id=row.id,
+        account=row.account,
         agent_id=row.agent_id,
         body=row.body,
         sealed=tuple(json.loads(row.sealed or "[]")),
