@@ -13,7 +13,7 @@ _RULES: Final = (
     (re.compile(r"^\s*(?:[-*_]\s*){3,}$", re.MULTILINE), ""),  # rule
     (re.compile(r"\*+|`+|~~"), ""),  # emphasis, code
     (re.compile(r"(?<!\w)_+|_+(?!\w)"), ""),  # emphasis, but snake_case stays
-    (re.compile(r"<[^<>]{0,200}>"), ""),  # tag
+    (re.compile(r"</?[A-Za-z][^<>]{0,200}>"), ""),  # tag, but 3 < 5 stays
     (re.compile(r"\|"), " "),  # table
 )
 _PICTURES: Final = frozenset({"So", "Sk", "Cs", "Co", "Cn", "Cc", "Cf"})

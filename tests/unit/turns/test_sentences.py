@@ -9,7 +9,8 @@ from workers.turns.sentences import FIRST_CLAUSE, MAX_SENTENCE, SentenceCutter
 # fmt: off
 PIECES = st.sampled_from([
     "Hello", ". ", ".", "! ", "? ", "...", " ", "\n", "1. ", "Mr. ", "e.g. ", "U.S. ", "etc. ",
-    "3.14", ", ", "word ", "```", "**", "A", "b", '"', "\u201d", "\u3002", "\U0001f642",
+    "3.14", ", ", "word ", "```", "**", "<think>", "</think>", "A", "b", '"', "\u201d", "\u3002",
+    "\u300c", "\u300d", "\U0001f642",
 ])
 # fmt: on
 TEXTS = st.lists(PIECES, max_size=80).map("".join)
@@ -39,12 +40,28 @@ def cut(text: str) -> list[str]:
         ("No full stop", ["No full stop"]),
         ("你好。再见。", ["你好。", "再见。"]),
         ("Look:\n```python\nprint('x. y')\n```\nDone.", ["Look:", "Done."]),
+        ("<think>Hm. So\n\nwhat?</think>Hi. <thinking>Go on.</thinking>Bye.", ["Hi.", "Bye."]),
+        ("Done.\n```\nx = 1. So\n", ["Done."]),
+        ("A ``` begins code. It ends so, too.", ["A", "begins code.", "It ends so, too."]),
+        ("Less is <b. So it is", ["Less is <b.", "So it is"]),
+        ("كيف حالك؟ أنا بخير.", ["كيف حالك؟", "أنا بخير."]),
+        ("यह अच्छा है। धन्यवाद।", ["यह अच्छा है।", "धन्यवाद।"]),
+        ("他说：「你好。」然后走了。", ["他说：「你好。」", "然后走了。"]),  # noqa: RUF001
+        ("「一。二。」三。", ["「一。", "二。」", "三。"]),
+        (
+            "因为今天的天气真的非常非常好，我们走吧，好。",  # noqa: RUF001
+            ["因为今天的天气真的非常非常好，", "我们走吧，好。"],  # noqa: RUF001
+        ),
         ("  \n\n ... !! \n", []),
         ("", []),
     ],
 )
 def test_a_text_is_cut_where_its_sentences_end(text: str, sentences: list[str]) -> None:
     assert cut(text) == sentences
+
+
+def test_much_that_follows_a_stray_fence_is_code_without_an_end() -> None:
+    assert cut("See ``` " + "x = 1. " * 300) == ["See"]
 
 
 def test_a_sentence_comes_out_with_the_space_behind_it() -> None:
@@ -89,7 +106,7 @@ def test_the_sentences_do_not_depend_on_how_the_deltas_were_cut(
 def test_every_sentence_has_a_word_and_no_word_is_lost_outside_of_code(text: str) -> None:
     sentences = cut(text)
     assert all(any(char.isalnum() for char in sentence) for sentence in sentences)
-    if "```" not in text:
+    if "```" not in text and "<think>" not in text:
         kept = [char for sentence in sentences for char in sentence if char.isalnum()]
         assert kept == [char for char in text if char.isalnum()]
 

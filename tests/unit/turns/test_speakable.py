@@ -22,6 +22,7 @@ from workers.turns.speakable import speakable
         ("It is 20 °C.", "It is 20 °C."),
         ("a_b stays, _this_ too.", "a_b stays, this too."),
         ("<b>Tag</b>", "Tag"),
+        ("3 < 5 and 7 > 2, you see", "3 < 5 and 7 > 2, you see"),
         ("2 + 2 = 4, 50 % and $3.", "2 + 2 = 4, 50 % and $3."),
         ("---", ""),
         ("🙂", ""),
