@@ -1,5 +1,6 @@
 """A planted key goes every way in and through every trouble, and is found nowhere afterwards."""
 
+import contextlib
 import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -169,4 +170,9 @@ def measured(system: System, told: list[bytes]) -> None:
 
 
 def cmdlines(system: System) -> list[str]:
-    return [" ".join(process.cmdline()) for process in system.processes()]
+    """Return the command lines of what runs; the child that rewrites Redis' file may be gone."""
+    found = []
+    for process in system.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(" ".join(process.cmdline()))
+    return found
