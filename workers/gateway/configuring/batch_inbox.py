@@ -18,16 +18,26 @@ from sqlalchemy.exc import IntegrityError
 from schemas.batch import Batch, BatchAccepted, RowError
 from schemas.ids import new_id
 from workers.batch_files.rows import RowReader
+from workers.errors import StorageUnavailableError
 from workers.gateway.configuring.batch_stager import SILENT_S, BatchStager
 from workers.gateway.configuring.sealer import Sealer
 from workers.gateway.rest_errors import ApiError
-from workers.storage.batches.batch import HeldKey, errors_after, find_batch, find_by_key, open_batch
+from workers.storage.batches.batch import (
+    HeldKey,
+    errors_after,
+    extend,
+    find_batch,
+    find_by_key,
+    open_batch,
+)
 from workers.storage.database import reading, writing
 from workers.storage.events.inbox import send_batch
 
 THREADS: Final = 2
 """Bodies that are read at once; others wait, and so does what else they bring."""
 PIECE: Final = 65_536
+KEEPS: Final = 3
+"""How often a batch is kept within the time after which it would be swept."""
 AT_ONCE: Final = 2
 """Groups of one batch that workers apply at once."""
 
@@ -39,20 +49,28 @@ class BatchInbox:
     """Takes batches in on threads of its own, so that sessions and REST do not wait for them."""
 
     def __init__(
-        self, engine: Engine, celery: Celery, sealer: Sealer, threads: ThreadPoolExecutor
+        self,
+        engine: Engine,
+        celery: Celery,
+        sealer: Sealer,
+        threads: ThreadPoolExecutor,
+        silent_s: float,
     ) -> None:
         self._engine = engine
         self._celery = celery
         self._sealer = sealer
         self._threads = threads
+        self._silent = timedelta(seconds=silent_s)
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, engine: Engine, celery: Celery, sealer: Sealer) -> Iterator["BatchInbox"]:
+    def open(
+        cls, engine: Engine, celery: Celery, sealer: Sealer, *, silent_s: float = SILENT_S
+    ) -> Iterator["BatchInbox"]:
         """Open it; its threads end with it."""
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="batch")
         try:
-            yield cls(engine, celery, sealer, threads)
+            yield cls(engine, celery, sealer, threads, silent_s)
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -75,11 +93,14 @@ class BatchInbox:
             return await _replay(held, body, digest)
         batch_id = new_id("batch")
         await self._run(self._open, batch_id, account, key)
-        stager = BatchStager(self._engine, self._sealer, account, batch_id, reader)
+        stager = BatchStager(
+            self._engine, self._sealer, account, batch_id, reader, silent=self._silent
+        )
         try:
-            async for piece in _pieces(body):
-                digest.update(piece)
-                await self._run(stager.feed, piece)
+            async with self._kept(batch_id):
+                async for piece in _pieces(body):
+                    digest.update(piece)
+                    await self._run(stager.feed, piece)
             accepted = await self._run(stager.finish, digest.hexdigest())
         except BaseException as error:
             await asyncio.shield(self._run(stager.give_up))
@@ -99,6 +120,22 @@ class BatchInbox:
         """Return up to `limit` errors of a batch, by line, from behind this one on."""
         return await asyncio.to_thread(self._errors, batch_id, line, limit)
 
+    @contextlib.asynccontextmanager
+    async def _kept(self, batch_id: str) -> AsyncIterator[None]:
+        """Keep a batch from being swept while its body is read, however slowly that comes."""
+        keeping = asyncio.create_task(self._keep(batch_id), name=f"keep {batch_id}")
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+
+    async def _keep(self, batch_id: str) -> None:
+        while True:
+            await asyncio.sleep(self._silent.total_seconds() / KEEPS)
+            with contextlib.suppress(StorageUnavailableError):  # the next one may still be in time
+                await self._run(self._extend, batch_id)
+
     async def _run(self, work: Callable[..., Answer], *arguments: object) -> Answer:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, work, *arguments)
@@ -109,12 +146,16 @@ class BatchInbox:
 
     def _open(self, batch_id: str, account: str, key: str | None) -> None:
         now = datetime.now(UTC)
-        due_at = now + timedelta(seconds=SILENT_S)
+        due_at = now + self._silent
         try:
             with writing(self._engine) as connection:
                 open_batch(connection, batch_id, account, key, now=now, due_at=due_at)
         except IntegrityError:
             raise _in_progress() from None
+
+    def _extend(self, batch_id: str) -> None:
+        with writing(self._engine) as connection:
+            extend(connection, batch_id, datetime.now(UTC) + self._silent)
 
     def _send(self, batch_id: str) -> None:
         """Tell the workers; where that fails, one of them finds out by itself."""

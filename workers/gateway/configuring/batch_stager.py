@@ -24,7 +24,7 @@ from workers.web.invalid_fields import invalid_item
 CHUNK_ROWS: Final = 500
 CHUNK_BYTES: Final = 1_048_576
 SILENT_S: Final = 60.0
-"""A batch of which nothing came for so long belongs to a gateway that is gone, and is swept."""
+"""A batch that no gateway kept for so long belongs to one that is gone, and is swept."""
 _UNPROCESSABLE: Final = 422
 
 
@@ -35,13 +35,21 @@ class BatchStager:
     """
 
     def __init__(
-        self, engine: Engine, sealer: Sealer, account: str, batch_id: str, reader: RowReader
+        self,
+        engine: Engine,
+        sealer: Sealer,
+        account: str,
+        batch_id: str,
+        reader: RowReader,
+        *,
+        silent: timedelta,
     ) -> None:
         self._engine = engine
         self._sealer = sealer
         self._account = account
         self._batch_id = batch_id
         self._reader = reader
+        self._silent = silent
         self._rows: list[StagedRow] = []
         self._errors: list[RowError] = []
         self._staged = 0
@@ -101,7 +109,7 @@ class BatchStager:
     def _write(self) -> None:
         now = datetime.now(UTC)
         with writing(self._engine) as connection:
-            if not extend(connection, self._batch_id, now + timedelta(seconds=SILENT_S)):
+            if not extend(connection, self._batch_id, now + self._silent):
                 raise _too_slow()
             if self._rows:
                 stage_rows(connection, self._batch_id, self._rows, now)
