@@ -175,8 +175,9 @@ Llm = Annotated[tuple[LlmEntry, ...], Field(max_length=MAX_ENTRIES)]
 
 
 def too_many(most: int) -> str:
-    """Say that a list of LLM entries is longer than the operator allows."""
-    return f"holds more than {most} {'entry' if most == 1 else 'entries'}"
+    """Say that a list of LLM entries is longer than the operator allows, and by what setting."""
+    entries = "entry" if most == 1 else "entries"
+    return f"holds more than {most} {entries}, which is what EDGEWISE_LLM_FALLBACKS allows"
 
 
 class AgentFields(Closed):

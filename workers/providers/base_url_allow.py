@@ -1,7 +1,7 @@
 """What an operator allows beyond the public internet: `EDGEWISE_LLM_ALLOW`, `…_TOOLS_ALLOW`."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from workers.errors import ConfigurationError, InvalidBaseUrlError
@@ -16,6 +16,8 @@ class Allow:
 
     hosts: frozenset[tuple[str, int | None]] = frozenset()
     networks: tuple[IpNetwork, ...] = ()
+    setting: str = "EDGEWISE_LLM_ALLOW"
+    """Where it comes from, for messages."""
 
     def names(self, host: str, port: int) -> bool:
         """Tell whether this very host is allowed at this port."""
@@ -34,7 +36,7 @@ _ENDPOINTS: Final = ("managed_llm_base_url", "stt_base_url", "tts_base_url")
 def parse_allow(text: str, setting: str = "EDGEWISE_LLM_ALLOW") -> Allow:
     """Read `ollama.lan:11434,10.0.0.0/8`; raises ConfigurationError, which names the setting."""
     try:
-        return _parse(text)
+        return replace(_parse(text), setting=setting)
     except ConfigurationError as error:
         raise ConfigurationError(f"{setting}: {error}") from None
 

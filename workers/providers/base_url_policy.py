@@ -17,7 +17,6 @@ from workers.providers.base_url_allow import ALLOW_NOTHING, Allow
 from workers.providers.public_address import IpAddress, is_metadata, is_public
 from workers.providers.resolve import RESOLVE_S, Resolve, system_resolve
 
-BLOCKED: Final = "the host is not public, and the operator does not allow it"
 _PRIVATE_NAME: Final = re.compile(
     r"[^.]*"  # a single label is a name of the local network
     r"|.*\.(?:alt|arpa|corp|example|home|internal|intranet|invalid|lan|local|localdomain"
@@ -59,22 +58,28 @@ class BaseUrlPolicy:
         if not addresses:
             raise UnresolvedHostError("the host's name has no address")
         if any(map(is_metadata, addresses)):
-            raise BlockedAddressError(BLOCKED)
+            raise self._blocked()
         if self.allow.names(host, port):
             return
         # Text lets no http to this port, so what goes there is encrypted and may be public.
         may_be_public = port == self.https_port and not _is_private_name(host)
         for address in addresses:
             if not (self.allow.covers(address) or (may_be_public and is_public(address))):
-                raise BlockedAddressError(BLOCKED)
+                raise self._blocked()
+
+    def _blocked(self) -> BlockedAddressError:
+        """Return the same words for each address that is refused: they tell nothing of it."""
+        return BlockedAddressError(
+            f"the host is not public, and the operator does not allow it ({self.allow.setting})"
+        )
 
     def _judge_literal(self, url: BaseUrl, address: IpAddress) -> None:
         if is_metadata(address):
-            raise BlockedAddressError(BLOCKED)
+            raise self._blocked()
         if self.allow.names(url.host, url.port) or self.allow.covers(address):
             return
         if not is_public(address):
-            raise BlockedAddressError(BLOCKED)
+            raise self._blocked()
         self._judge_scheme_and_port(url)
 
     def _judge_name(self, url: BaseUrl) -> None:
@@ -82,7 +87,7 @@ class BaseUrlPolicy:
         if self.allow.networks and (url.port != self.https_port or is_private):
             return  # its addresses must lie in an allowed network; text cannot tell
         if is_private:
-            raise BlockedAddressError(BLOCKED)
+            raise self._blocked()
         self._judge_scheme_and_port(url)
 
     def _judge_scheme_and_port(self, url: BaseUrl) -> None:

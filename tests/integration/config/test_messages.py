@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from schemas.agent import too_many
 from schemas.config_event import ConfigResult
 from schemas.ids import agent_id_of
 from tests.integration.config.keys import NOW, new_vault
@@ -99,7 +100,7 @@ def test_while_the_database_is_away_nothing_is_taken(settings: Settings) -> None
         ({"agent": {**AGENT, "planted": 1}}, "not valid: agent.upsert.agent.…"),
         ({"planted": 1, "kind": "agent.delete"}, "not valid: agent.delete.agent, agent.delete.…"),
         ({"agent_id": "agent_" + "0" * 32}, "not valid: agent.upsert"),
-        ({"llm": [SEALED] * 2}, "llm: holds more than 1 entry"),
+        ({"llm": [SEALED] * 2}, f"llm: {too_many(1)}"),
         ({"llm": [SEALED] * 9}, "not valid: agent.upsert.llm"),
         ({"tools": [TOOL] * 2}, "not valid: agent.upsert.tools"),
         ({"tools": [{**TOOL, "planted": 1}]}, "not valid: agent.upsert.tools.0.…"),

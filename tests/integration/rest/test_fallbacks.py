@@ -36,7 +36,8 @@ def test_an_agent_may_have_as_many_entries_as_the_operator_allows(client: httpx.
 
     refused = client.put(f"/v1/agents/{answer.json()['id']}", json={"llm": [ENTRY, SECOND, SECOND]})
     assert (refused.status_code, refused.json()["param"]) == (422, "llm")
-    assert refused.json()["message"] == "llm: holds more than 2 entries"
+    told = "llm: holds more than 2 entries, which is what EDGEWISE_LLM_FALLBACKS allows"
+    assert refused.json()["message"] == told
 
 
 def test_a_webhook_gives_a_fallback_a_new_key_and_guesses_none(client: httpx.Client) -> None:

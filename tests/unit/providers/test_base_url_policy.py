@@ -74,15 +74,16 @@ async def test_one_address_that_is_not_public_is_enough_to_refuse_wherever_it_st
         await check_base_url("https://a.example.com", BaseUrlPolicy(), ScriptedResolver(answer))
 
 
-async def test_every_blocked_name_gets_the_same_words() -> None:
-    words = set()
+@pytest.mark.parametrize(
+    "setting", ["EDGEWISE_LLM_ALLOW", "EDGEWISE_TOOLS_ALLOW", "EDGEWISE_WEBHOOK_ALLOW"]
+)
+async def test_every_blocked_name_gets_the_same_words_which_name_the_setting(setting: str) -> None:
+    policy, words = BaseUrlPolicy(parse_allow("", setting)), set()
     for address in ("127.0.0.1", "10.9.8.7", "169.254.169.254", "fd00::1"):
         with pytest.raises(BlockedAddressError) as refused:
-            await check_base_url(
-                "https://a.example.com", BaseUrlPolicy(), ScriptedResolver([address])
-            )
+            await check_base_url("https://a.example.com", policy, ScriptedResolver([address]))
         words.add(str(refused.value))
-    assert words == {"the host is not public, and the operator does not allow it"}
+    assert words == {f"the host is not public, and the operator does not allow it ({setting})"}
 
 
 async def test_a_resolver_that_hangs_is_given_up() -> None:
