@@ -111,7 +111,10 @@ async def test_beyond_the_most_busy_sessions_the_door_is_shut_for_now(
         ):
             client.send(GateOpened())
             await client.until(lambda: gateway.sessions.busy == 1)
-            assert (await _offer(gateway, CHROMIUM)).status_code == 503
+            refused = await _offer(gateway, CHROMIUM)
+            assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+            assert "EDGEWISE_MAX_BUSY_SESSIONS" in refused.json()["message"]
+            assert int(refused.headers["Retry-After"]) > 0
             await gateway.http.delete(client.session_path)
         assert (await _offer(gateway, CHROMIUM)).status_code == 201
 

@@ -76,10 +76,14 @@ class SessionRegistry:
         if self._is_closed:
             raise AtCapacityError("the gateway is shutting down")
         if len(self._sessions) >= settings.max_sessions:
-            raise AtCapacityError(f"this gateway serves {settings.max_sessions} sessions at most")
+            raise AtCapacityError(
+                f"this gateway serves {settings.max_sessions} sessions at most"
+                " (EDGEWISE_MAX_SESSIONS)"
+            )
         if self.busy >= settings.max_busy_sessions:
             raise AtCapacityError(
                 f"this gateway serves {settings.max_busy_sessions} busy sessions at most"
+                " (EDGEWISE_MAX_BUSY_SESSIONS)"
             )
 
     def find(self, session_id: str, account: str) -> Session | None:
