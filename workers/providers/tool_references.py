@@ -13,6 +13,7 @@ class References:
     def __init__(self, root: dict[str, Any]) -> None:
         self._root = root
         self._found: dict[str, Schema] = {}
+        self._anchors = dict(_anchored(root))
 
     def resolve(self, reference: Any) -> Schema:
         """Return what a JSON pointer (RFC 6901) or an anchor leads to.
@@ -28,7 +29,7 @@ class References:
     def _look_up(self, fragment: str) -> Schema:
         found: Any
         if fragment and not fragment.startswith("/"):
-            found = _anchors(self._root)[fragment]
+            found = self._anchors[fragment]
         else:
             found = self._root
             for part in fragment.split("/")[1:]:
@@ -43,10 +44,6 @@ def _inside(value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     raise LookupError("there is nothing inside")
-
-
-def _anchors(value: Any) -> dict[str, Any]:
-    return dict(_anchored(value))
 
 
 def _anchored(value: Any) -> Iterator[tuple[str, Any]]:

@@ -94,6 +94,10 @@ def deep(levels: int) -> dict[str, Any]:
             [{**CLIENT, "parameters": {"type": "object", "$ref": "https://8.8.8.8/s"}}],
             "tools.0.parameters",
         ),
+        (
+            [{**CLIENT, "parameters": {"type": "object", "$ref": "#/$defs/none"}}],
+            "tools.0.parameters",
+        ),
         ([http(url="http://8.8.8.8/")], "tools.0.http.url"),
         ([http(url="https://10.0.0.1/")], "tools.0.http.url"),
         ([http(url="https://no-such-name.example.net/")], "tools.0.http.url"),
