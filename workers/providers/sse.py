@@ -21,14 +21,13 @@ class SseParser:
         self._data: list[bytes] = []
         self._event_bytes = 0
         self._total = 0
+        self._is_first = True
 
     def feed(self, chunk: bytes) -> list[str]:
         """Return the data of the events that `chunk` completes; raises TooLargeError.
 
         Bytes that are no UTF-8 become U+FFFD; comments and other fields are passed over.
         """
-        if self._total == 0:
-            chunk = chunk.removeprefix(_BOM)
         self._total += len(chunk)
         if self._total > MAX_STREAM_BYTES:
             raise TooLargeError("the stream is beyond 2 MB")
@@ -50,6 +49,8 @@ class SseParser:
         return lines
 
     def _take(self, line: bytes) -> str | None:
+        if self._is_first:
+            line, self._is_first = line.removeprefix(_BOM), False
         if line:
             self._event_bytes += len(line)
             if self._event_bytes > MAX_EVENT_BYTES:

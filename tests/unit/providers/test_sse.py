@@ -37,11 +37,11 @@ def test_events_are_what_the_specification_says(data: bytes, events: list[str]) 
     assert read(data) == events
 
 
-@given(LINES, ENDS, st.data())
+@given(st.sampled_from([b"", b"\xef\xbb\xbf"]), LINES, ENDS, st.data())
 def test_events_do_not_depend_on_how_the_bytes_were_cut(
-    lines: list[bytes], end: bytes, data: st.DataObject
+    mark: bytes, lines: list[bytes], end: bytes, data: st.DataObject
 ) -> None:
-    text = b"".join(line + end for line in lines) + b"\n\n"
+    text = mark + b"".join(line + end for line in lines) + b"\n\n"
     parser, events, rest = SseParser(), [], text
     while rest:
         size = data.draw(st.integers(1, len(rest)))
