@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 LONGEST_S: Final = 86_400.0
-_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+_SECONDS: Final = re.compile(r"[0-9]+")
 
 
 def read_retry_after(value: str | None, date: str | None, now: datetime) -> float | None:
