@@ -13,6 +13,7 @@ from workers.strict_json import whole_text
 
 DONE: Final = "[DONE]"
 MOST_TOKENS: Final = 1_000_000_000
+_ERRORS: Final = range(400, 600)
 _COUNTS: Final = ("prompt_tokens", "completion_tokens")
 
 
@@ -96,8 +97,8 @@ def _parse(data: str) -> tuple[str, list[Any], str | None, Used | None]:
     """Return a chunk's text, pieces of tool calls, why it is the last, if it is, and its usage."""
     try:
         chunk = json.loads(data)
-        if chunk.get("error"):
-            raise _in_band(chunk["error"])
+        if chunk.get("error") or chunk.get("object") == "error":
+            raise _in_band(chunk.get("error") or chunk)
         choices = chunk.get("choices") or [{}]
         delta = choices[0].get("delta") or {}
         text = delta.get("content") or ""
@@ -125,9 +126,22 @@ def _bad_sse() -> ModelError:
 
 def _in_band(error: Any) -> ModelError:
     """Classify an error that came in the stream after the status said 200."""
-    code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) and not isinstance(code, bool) else None
-    return status_error(status or HTTPStatus.INTERNAL_SERVER_ERROR, "in the stream")
+    told = (
+        [error.get(name) for name in ("code", "status", "type")] if isinstance(error, dict) else []
+    )
+    for status in filter(None, map(_status, told)):
+        return status_error(status, "in the stream")
+    return ModelError("http_5xx", "an error in the stream", retryable=True)
+
+
+def _status(told: Any) -> int | None:
+    """Return the status of an error that a server's word for it stands for."""
+    if isinstance(told, str) and told.startswith("rate_limit"):
+        return HTTPStatus.TOO_MANY_REQUESTS
+    with contextlib.suppress(ValueError):
+        if isinstance(told, int | str) and int(told) in _ERRORS:
+            return int(told)
+    return None
 
 
 def status_error(

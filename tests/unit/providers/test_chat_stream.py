@@ -131,6 +131,16 @@ def test_a_count_that_is_none_is_no_reason_to_lose_the_reply(usage: object) -> N
         (event({"error": {"message": "sk-secret", "code": 429}}), "http_429"),
         (event({"error": {"message": "sk-secret", "code": 401}}), "http_4xx"),
         (event({"error": "sk-secret"}), "http_5xx"),
+        (event({"error": {"message": "sk-secret", "code": "429"}}), "http_429"),
+        (event({"error": {"message": "sk-secret", "code": "rate_limit_exceeded"}}), "http_429"),
+        (event({"error": {"code": None, "type": "rate_limit_error"}}), "http_429"),
+        (event({"error": {"message": "sk-secret", "code": 200}}), "http_5xx"),
+        (event({"error": {"message": "sk-secret", "code": -1}}), "http_5xx"),
+        (event({"error": {"message": "sk-secret", "code": "1" * 5_000}}), "http_5xx"),
+        (event({"error": {"message": "sk-secret", "code": [400]}}), "http_5xx"),
+        (event({"error": {"message": "sk-secret", "code": 1e400}}), "http_5xx"),
+        (event({"object": "error", "message": "sk-secret", "code": 400}), "http_4xx"),
+        (event({"object": "error", "message": "sk-secret"}), "http_5xx"),
         (b"data: " + b"x" * 300_000, "too_large"),
     ],
 )
@@ -139,6 +149,13 @@ def test_what_is_no_reply_has_its_class_and_is_not_repeated(data: bytes, failure
         ChatStream().feed(data)
     assert caught.value.failure == failure
     assert "sk-secret" not in str(caught.value)
+
+
+def test_an_error_without_a_status_is_told_of_without_one() -> None:
+    with pytest.raises(ModelError) as caught:
+        ChatStream().feed(event({"error": {"code": "server_error"}}))
+    assert caught.value.status_code is None
+    assert caught.value.can_retry
 
 
 @pytest.mark.parametrize(
