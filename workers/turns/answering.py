@@ -119,6 +119,7 @@ class _Runner:
 
     def __init__(self, asking: Asking, events: AsyncGenerator[ChatEvent, None]) -> None:
         self.endpoint = asking.entry.endpoint
+        self.asking = asking
         self.events = events
         self.began = _now()
         self.task = asyncio.create_task(_first(events), name="llm-first-word")
@@ -159,13 +160,21 @@ class _Race:
             for runner in [runner for runner in self.runners if runner.task in done]:
                 error = runner.task.exception()
                 if error is None:
-                    await self._stop([other for other in self.runners if other is not runner])
+                    await self._won_by(runner)
                     return runner
                 if not isinstance(error, ModelError):
                     raise error
                 self.error = error
                 self.runners.remove(runner)
         return None
+
+    async def _won_by(self, winner: _Runner) -> None:
+        """Stop the others; how late one was that began before the winner counts as its time."""
+        losers = [runner for runner in self.runners if runner is not winner]
+        for loser in losers:
+            if loser.began < winner.began:
+                loser.asking.was_late(_now() - loser.began)
+        await self._stop(losers)
 
     async def _stop(self, runners: list[_Runner]) -> None:
         """Close their connections."""

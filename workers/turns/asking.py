@@ -125,6 +125,10 @@ class Asking:
             else:
                 return
 
+    def was_late(self, after_s: float) -> None:
+        """Note that it had no word after that time, when another answered."""
+        self._latencies.add(self.entry.endpoint, after_s)
+
     def refusal(self) -> ModelError:
         """Return the error of an entry that is not asked because it failed too often."""
         error = ModelError("circuit_open", "the endpoint failed too often", retryable=True)

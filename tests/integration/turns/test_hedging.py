@@ -43,6 +43,15 @@ async def test_a_late_entry_loses_to_the_next_and_is_closed_at_once(
     assert stalls.seconds(answered_at, loser.closed_at) < 0.1
 
 
+async def test_an_entry_that_loses_again_and_again_is_known_to_be_slow(chain: Chain) -> None:
+    chain.servers[0].script = "stall"
+    for _ in range(2):
+        assert isinstance((await chain.ask())[0], Answered)
+    usual_s = chain.latencies.p95(chain.name(0))
+    assert usual_s is not None
+    assert usual_s > USUAL_S
+
+
 async def test_an_entry_that_is_late_but_first_wins(chain: Chain) -> None:
     chain.servers[1].script = "stall"
     chain.servers[0].script = "say;ttft=0.3"
