@@ -1,7 +1,8 @@
 """CSV (RFC 4180, commas, UTF-8): a column's name is the path of a field, as in error messages.
 
-`voice.voice_id`, `llm.0.base_url`, `input.keyterms.1`. An empty cell leaves the field out. No cell
-is a formula here: one that begins with `=` is text.
+`voice.voice_id`, `llm.0.base_url`, `input.keyterms.1`. An empty cell leaves the field out, a record
+of empty cells is none, and where `delete` is true only the name of the agent counts. No cell is a
+formula here: one that begins with `=` is text.
 """
 
 import csv
@@ -23,6 +24,10 @@ _MOST_LINES: Final = 2_000
 """Lines of one record, which has line ends in its cells."""
 _MOST_REREAD: Final = 32 * 1_048_576
 """How much is read twice in all, for stray quotes that seem to open a long cell."""
+_NAMES: Final = ("id", "external_id", "delete")
+"""What a row says that deletes; the other cells of an exported table stay as they were."""
+_NO_HEAD: Final = "the first line does not name the columns as fields are named"
+_OTHER_MARKS: Final = f"{_NO_HEAD}; columns are separated by commas, not by semicolons or tabs"
 _STRAY: Final = "a quote is not where quotes may be"
 
 
@@ -80,11 +85,11 @@ class CsvReader:
             yield from self._give_up_first()
             return
         self._forget()
-        if cells is None:
+        if self._columns is None:
+            self._columns = _columns(text, cells)
+        elif cells is None:
             yield bad_row(first, _STRAY if _is_utf8(text) else "the row is not UTF-8")
-        elif self._columns is None:
-            self._columns = _columns(cells)
-        else:
+        elif any(cells):
             yield _row(first, self._columns, cells)
 
     def _give_up_first(self) -> Iterator[RawRow]:
@@ -129,12 +134,13 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _columns(cells: list[str]) -> list[list[str]]:
-    names = [cell.strip() for cell in cells]
+def _columns(text: bytes, cells: list[str] | None) -> list[list[str]]:
+    names = [cell.strip() for cell in cells or ()]
     if len(names) > _MOST_COLUMNS or len(set(names)) != len(names):
         raise FileError("the first line names a column twice, or too many")
-    if not all(_COLUMN.fullmatch(name) for name in names):
-        raise FileError("the first line does not name the columns as fields are named")
+    if not names or not all(_COLUMN.fullmatch(name) for name in names):
+        is_parted_otherwise = b"," not in text and (b";" in text or b"\t" in text)
+        raise FileError(_OTHER_MARKS if is_parted_otherwise else _NO_HEAD)
     return [name.split(".") for name in names]
 
 
@@ -145,6 +151,8 @@ def _row(line: int, columns: list[list[str]], cells: list[str]) -> RawRow:
     for path, cell in zip(columns, cells, strict=True):
         if cell and not _put(fields, path, value_of(path, cell)):
             return bad_row(line, "one column is inside of another", ".".join(path))
+    if fields.get("delete") is True:
+        fields = {name: fields[name] for name in _NAMES if name in fields}
     return RawRow(line, _as_lists(fields))
 
 

@@ -96,6 +96,21 @@ def test_what_was_edited_in_the_table_is_changed_and_the_rest_stays(
     assert record(client, "added")["name"] == "Added"
 
 
+def test_a_row_of_the_table_is_deleted_as_the_page_says(client: httpx.Client, folder: Path) -> None:
+    table = exported(client, folder)
+    with (folder / "fewer.csv").open("w", newline="", encoding="utf-8-sig") as stream:
+        writer = csv.DictWriter(stream, [*table[0], "delete"], restval="")
+        writer.writeheader()
+        writer.writerows({**row, "delete": "true"} for row in table[:1])
+        writer.writerow({})  # as Excel ends a table that was longer once
+    preview = run(client, folder, "apply", "fewer.csv", "--dry-run")
+    assert preview.stdout.splitlines() == [f"- {table[0]['external_id']}", "= 0 unchanged"]
+    done = run(client, folder, "apply", "fewer.csv")
+    assert done.returncode == 0, done.stderr
+    assert "updated 0, unchanged 0, deleted 1, failed 0" in done.stdout
+    assert record(client, table[0]["external_id"]) == {}
+
+
 def test_an_agent_that_csv_cannot_hold_is_named_and_the_others_are_written(
     client: httpx.Client, folder: Path
 ) -> None:

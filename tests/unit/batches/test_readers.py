@@ -90,16 +90,40 @@ def test_what_a_csv_writer_writes_is_read_again(rows: list[list[str]], pieces: l
         ({"name": text_of(name)} if name else {})
         | ({"voice": {"voice_id": text_of(voice)}} if voice else {})
         for name, voice in rows
+        if name or voice
     ]
     assert fields(found) == expected
 
 
 def test_a_csv_cell_is_text_whatever_it_begins_with_and_numbers_make_lists() -> None:
-    text = b"\xef\xbb\xbfname,llm.0.model,llm.0.base_url,delete\r\n=1+1,@m,-u,\r\n+a,,,TRUE\r\n"
+    text = b"\xef\xbb\xbfname,llm.0.model,llm.0.base_url,delete\r\n=1+1,@m,-u,\r\n+a,,,FALSE\r\n"
     assert fields(read(CsvReader, text)) == [
         {"name": "=1+1", "llm": [{"model": "@m", "base_url": "-u"}]},
-        {"name": "+a", "delete": True},
+        {"name": "+a", "delete": False},
     ]
+
+
+def test_of_a_row_that_deletes_only_the_name_counts() -> None:
+    head = b"external_id,id,name,voice.voice_id,delete\n"
+    text = head + b"x,,Hall,ivy,TRUE\n,agent_1,,,true\ny,,Z,,false\n"
+    assert fields(read(CsvReader, text)) == [
+        {"external_id": "x", "delete": True},
+        {"id": "agent_1", "delete": True},
+        {"external_id": "y", "name": "Z", "delete": False},
+    ]
+
+
+def test_a_record_of_empty_cells_is_no_row_and_its_line_counts() -> None:
+    found = read(CsvReader, b'name,greeting\r\n,\r\na,b\r\n"",""\r\n,,,\r\nc,d\r\n,')
+    assert [(row.line, row.fields["name"]) for row in found] == [(3, "a"), (6, "c")]
+
+
+@pytest.mark.parametrize(
+    "head", [b"name;voice.voice_id", b"name\tvoice.voice_id", b'"name";"voice.voice_id"', b"sep=;"]
+)
+def test_a_table_that_is_not_parted_by_commas_is_refused_for_that(head: bytes) -> None:
+    with pytest.raises(FileError, match="by commas, not by semicolons or tabs"):
+        read(CsvReader, head + b"\nHall;ivy\n")
 
 
 def test_a_stray_quote_costs_its_own_line_alone() -> None:
