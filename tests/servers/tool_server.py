@@ -97,9 +97,11 @@ class ToolServer:
                 request.closed.set()
             if not going.done():
                 return
-        writer.write(
-            _whole(200, TEXT, repr(headers).encode()) if path == "/echo" else _answer(path)
-        )
+        said = {
+            "/echo": repr(headers),
+            "/echo-late": (headers.get("x-key", "") * 9).ljust(8_190, "x") * 2,
+        }
+        writer.write(_whole(200, TEXT, said[path].encode()) if path in said else _answer(path))
         await writer.drain()
 
     async def _go(self, path: str) -> None:

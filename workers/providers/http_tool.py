@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -64,7 +64,7 @@ async def call_http_tool(client: httpx.AsyncClient, call: HttpCall, timeout_s: f
     try:
         async with asyncio.timeout(timeout_s), client.stream(**_request(call)) as response:
             _check(response)
-            text = _without_secrets(await _text(response), call)
+            text = await _text(response, _secrets(call))
     except TimeoutError:
         raise ToolError(f"no answer within {timeout_s:g} seconds") from None
     except (BlockedAddressError, InvalidBaseUrlError):
@@ -113,19 +113,40 @@ def _check(response: httpx.Response) -> None:
         raise ToolError(f"status {response.status_code}, and the answer is neither text nor JSON")
 
 
-def _without_secrets(text: str, call: HttpCall) -> str:
-    """Return the answer without what the headers hold: some servers repeat what they are sent."""
-    for _, value in call.headers:
-        for word in (value.get_secret_value(), *value.get_secret_value().split()):
-            if len(word) >= SHORTEST_SECRET:
-                text = text.replace(word, "…")
-    return text
-
-
-async def _text(response: httpx.Response) -> str:
+async def _text(response: httpx.Response, secrets: Sequence[bytes]) -> str:
+    """Return the answer, cut off, without secrets: some servers repeat what they are sent."""
+    most = MAX_ANSWER + max(map(len, secrets), default=0)
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
-        if len(body) > MAX_ANSWER:
-            return body[:MAX_ANSWER].decode("utf-8", "replace") + _CUT
-    return body.decode("utf-8", "replace")
+        if len(body) > most:
+            break
+    # What is read beyond the cut shows whether a secret begins before it.
+    text = _without(secrets, bytes(body[:most])).decode("utf-8", "replace")
+    return text + _CUT if len(body) > MAX_ANSWER else text
+
+
+def _secrets(call: HttpCall) -> list[bytes]:
+    """Return the values of the headers, and the words that they are made of."""
+    values = [value.get_secret_value() for _, value in call.headers]
+    words = {word for value in values for word in (value, *value.split())}
+    return [word.encode() for word in words if len(word) >= SHORTEST_SECRET]
+
+
+def _without(secrets: Sequence[bytes], body: bytes) -> bytes:
+    """Return what is before the cut, each secret that begins there replaced."""
+    kept, at = bytearray(), 0
+    for start, end in sorted(_places(secrets, body)):
+        if at <= start < MAX_ANSWER:
+            kept += body[at:start] + "…".encode()
+        if start < MAX_ANSWER:
+            at = max(at, end)
+    return bytes(kept + body[at:MAX_ANSWER])
+
+
+def _places(secrets: Sequence[bytes], body: bytes) -> Iterator[tuple[int, int]]:
+    for secret in secrets:
+        start = body.find(secret)
+        while start >= 0:
+            yield start, start + len(secret)
+            start = body.find(secret, start + 1)

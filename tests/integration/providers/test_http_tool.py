@@ -104,6 +104,15 @@ async def test_a_server_that_repeats_its_headers_tells_the_model_no_secret(
     assert server.requests[0].headers["authorization"] == f"Bearer {secret}"
 
 
+async def test_no_part_of_a_secret_is_left_where_an_answer_is_cut_off(
+    server: ToolServer, client: httpx.AsyncClient
+) -> None:
+    headers = (("X-Key", SecretStr("s" * 400)), ("Authorization", SecretStr("Bearer tttttttt")))
+    said = HttpCall(server.url("/echo-late"), "GET", headers, {}, {})
+    answer = await call_http_tool(client, said, 5)
+    assert answer == "…" + "x" * (8_190 - 9 * 400) + "…\n[cut off after 8 KiB]"
+
+
 @pytest.mark.parametrize(("method", "value"), [("POST", float("inf")), ("GET", "\ud800")])
 async def test_what_cannot_be_sent_is_told(
     server: ToolServer, client: httpx.AsyncClient, method: str, value: object
