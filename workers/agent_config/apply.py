@@ -42,7 +42,6 @@ Clock = Callable[[], datetime]
 class _Lease(NamedTuple):
     event_id: str
     owner: str
-    taken_at: datetime
 
 
 def apply_in_order(
@@ -72,7 +71,7 @@ def apply_in_order(
         if head.is_staged and can_wait:
             return
         tried = head.event_id
-        outcome = apply_event(engine, tried, now, vault, check, lease_s=lease_s)
+        outcome = apply_event(engine, tried, clock, vault, check, lease_s=lease_s)
         if outcome is not None:
             yield outcome
 
@@ -80,7 +79,7 @@ def apply_in_order(
 def apply_event(
     engine: Engine,
     event_id: str,
-    now: datetime,
+    clock: Clock,
     vault: Vault | None = None,
     check: Check | None = None,
     *,
@@ -88,12 +87,12 @@ def apply_event(
 ) -> Outcome | None:
     """Take the lease of a pending event, apply it in one transaction, return what became of it.
 
-    None where there is nothing to do: no such event, settled already, its time is up, another
-    is on it, or this attempt failed and there will be another. Raises StorageUnavailableError,
-    and then nothing happened.
+    None where there is nothing to do: no such event, settled already, its time is up, be it only
+    once it is opened, another is on it, or this attempt failed and there will be another. Raises
+    StorageUnavailableError, and then nothing happened.
     """
-    owner = new_owner()
-    lease = _Lease(event_id, owner, now)
+    owner, now = new_owner(), clock()
+    lease = _Lease(event_id, owner)
     until = now + timedelta(seconds=lease_s)
     with writing(engine) as connection:
         if take_lease(connection, event_id, owner, now=now, until=until):
@@ -103,13 +102,13 @@ def apply_event(
     if reason is not None:
         return _dead(event_id, reason)
     try:
-        return _attempt(engine, lease, vault, check)
+        return _attempt(engine, lease, clock, vault, check)
     except StorageUnavailableError:
         with contextlib.suppress(StorageUnavailableError), writing(engine) as connection:
             give_back(connection, event_id, owner, now)
         raise
     except Exception as error:  # noqa: BLE001  # any failure is counted, and the event dies of the third
-        return _fail(engine, lease, error)
+        return _fail(engine, lease, clock(), error)
 
 
 def new_owner() -> str:
@@ -118,7 +117,7 @@ def new_owner() -> str:
 
 
 def _attempt(
-    engine: Engine, lease: _Lease, vault: Vault | None, check: Check | None
+    engine: Engine, lease: _Lease, clock: Clock, vault: Vault | None, check: Check | None
 ) -> Outcome | None:
     with reading(engine) as connection:
         leased = read_leased(connection, lease.event_id, lease.owner)
@@ -126,7 +125,7 @@ def _attempt(
         return None
     event = open_event(leased, vault, check)
     with writing(engine) as connection:
-        outcomes = settle_group(connection, vault, [event], lease.owner, lease.taken_at)
+        outcomes = settle_group(connection, vault, [event], lease.owner, clock())
     return outcomes[0] if outcomes else None
 
 
@@ -137,13 +136,13 @@ def _bury(connection: Connection, event_id: str, now: datetime) -> str | None:
     return reason
 
 
-def _fail(engine: Engine, lease: _Lease, error: Exception) -> Outcome | None:
+def _fail(engine: Engine, lease: _Lease, now: datetime, error: Exception) -> Outcome | None:
     """Note why an attempt failed; what the error says may hold what was sent, so only its kind."""
-    event_id, owner, taken_at = lease
+    event_id, owner = lease
     frame = traceback.extract_tb(error.__traceback__)[-1]
     reason = f"{type(error).__name__} in {frame.name}"
     log.error("an attempt at a config event failed", event_id=event_id, reason=reason)
-    rest_until = taken_at + timedelta(seconds=REST_S)
+    rest_until = now + timedelta(seconds=REST_S)
     with writing(engine) as connection:
         note_failure(connection, event_id, owner, reason, rest_until=rest_until)
         buried = _bury(connection, event_id, rest_until)

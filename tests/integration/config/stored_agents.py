@@ -8,6 +8,9 @@ from schemas.agent import AgentCreate, Voice
 from schemas.config_event import AgentUpsert
 from schemas.ids import new_id
 from workers.agent_config.apply import apply_event
+from workers.agent_config.opening import Check
+from workers.agent_config.settling import Outcome
+from workers.agent_config.vault import Vault
 from workers.storage.agents.rows import (
     StoredAgent,
 )
@@ -32,8 +35,19 @@ def accept(engine: Engine, event: AgentUpsert, *, expires_at: datetime | None = 
     return event_id
 
 
+def apply_at(
+    engine: Engine,
+    event_id: str,
+    now: datetime,
+    vault: Vault | None = None,
+    check: Check | None = None,
+) -> Outcome | None:
+    """Apply an event at a moment at which the clock stands still."""
+    return apply_event(engine, event_id, lambda: now, vault, check)
+
+
 def store(engine: Engine, event: AgentUpsert, now: datetime = NOW) -> StoredAgent:
-    outcome = apply_event(engine, accept(engine, event), now)
+    outcome = apply_at(engine, accept(engine, event), now)
     assert outcome is not None
     assert outcome[1] is not None
     return outcome[1]

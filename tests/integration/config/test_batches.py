@@ -14,7 +14,8 @@ from schemas.ids import agent_id_of, new_id
 from schemas.webhook import MESSAGE_TYPES
 from tests.integration.config.keys import NOW, URL, accept, new_vault
 from tests.integration.config.staged import asked, batch, counts, errors, post, receive, row, run
-from workers.agent_config.apply import apply_event, apply_in_order
+from tests.integration.config.stored_agents import apply_at
+from workers.agent_config.apply import apply_in_order
 from workers.agent_config.groups import apply_group
 from workers.agent_config.reconcile import reconcile, reconcile_batches
 from workers.agent_config.refusal import ChangeRefusedError
@@ -95,7 +96,7 @@ def test_rows_that_changed_nothing_are_told_to_no_endpoint(engine: Engine) -> No
     assert counts(engine, second) == {"unchanged": 2, "updated": 1}
     assert told(engine) == 3
     by_webhook = gone.model_copy(update={"occurred_at": NOW})
-    assert apply_event(engine, accept(engine, by_webhook), NOW) is not None
+    assert apply_at(engine, accept(engine, by_webhook), NOW) is not None
     assert told(engine) == 4, "whoever asks for one change hears of it"
 
 
@@ -166,7 +167,7 @@ def test_a_rest_call_while_a_batch_arrives_comes_before_its_rows(engine: Engine)
     batch_id = receive(engine, [row(1, "row", external_id="x")], at=after(1))
     fields = ChangedFields(name="rest", greeting="Hello.")
     change = AgentChange(agent_id=first.change.agent_id, account="default", changes=fields)
-    assert apply_event(engine, accept(engine, change, at=after(9)), after(9)) is not None
+    assert apply_at(engine, accept(engine, change, at=after(9)), after(9)) is not None
     during = agent(engine, "x")
     with writing(engine) as connection:
         assert turn_on(connection, batch_id, "hash", staged=1, failed=0, now=after(10))
@@ -185,7 +186,7 @@ def test_rows_are_refused_one_by_one_with_their_line(engine: Engine, vault: Vaul
         account="other",
         agent=AgentFields(name="a", system_prompt="b", voice=Voice(voice_id="ivy")),
     )
-    assert apply_event(engine, accept(engine, other), NOW) is not None
+    assert apply_at(engine, accept(engine, other), NOW) is not None
     fields = ChangedFields(name="mine now")
     rows = [
         row(2),

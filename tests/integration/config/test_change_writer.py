@@ -15,10 +15,9 @@ from sqlalchemy import Engine, event, func, select
 
 from schemas.agent import AgentCreate, Voice
 from schemas.config_event import CONFIG_QUEUE, MOST_AT_ONCE, ConfigResult, ConfigTask
-from tests.integration.config.stored_agents import change
+from tests.integration.config.stored_agents import apply_at, change
 from tests.servers.parts import configure, flush, running_config_worker
 from tests.servers.system import wait_for
-from workers.agent_config.apply import apply_event
 from workers.celery_app import make_celery
 from workers.errors import StorageUnavailableError
 from workers.gateway.configuring import change_writer
@@ -179,7 +178,7 @@ async def test_what_a_worker_applied_although_nobody_heard_of_it_is_no_withdrawa
 ) -> None:
     changes = [SealedChange(change(name)) for name in "abc"]
     told = await written(begin(writer, *changes))
-    outcome = apply_event(engine, told[1].event_id, datetime.now(UTC))
+    outcome = apply_at(engine, told[1].event_id, datetime.now(UTC))
     assert outcome is not None
     writer.stop_waiting()
     async with asyncio.timeout(WAIT_S - 1):

@@ -22,8 +22,9 @@ from tests.integration.config.keys import (
     sealed,
     upsert,
 )
+from tests.integration.config.stored_agents import apply_at
 from tests.servers.system import command
-from workers.agent_config.apply import apply_event, apply_in_order
+from workers.agent_config.apply import apply_in_order
 from workers.agent_config.reconcile import reconcile
 from workers.errors import StorageUnavailableError
 from workers.secrets.key_files import keys_folder
@@ -86,9 +87,9 @@ def test_a_leased_event_is_let_alone_until_the_lease_runs_out(engine: Engine) ->
     event = plain()
     event_id = accept(engine, event)
     assert lease(engine, event_id)
-    assert apply_event(engine, event_id, after(9.9)) is None
+    assert apply_at(engine, event_id, after(9.9)) is None
     assert version(engine, event.agent_id) == 0
-    assert apply_event(engine, event_id, after(10)) is not None
+    assert apply_at(engine, event_id, after(10)) is not None
     assert version(engine, event.agent_id) == 1
     assert report(engine, event_id).attempts == 2
 
@@ -100,10 +101,28 @@ def test_who_was_too_slow_and_lost_the_lease_does_not_apply(
     event_id = accept(engine, event, sealed(keys_folder(stored.home_path), event, "sk-1"))
 
     def dawdle(*_: object) -> None:
-        assert apply_event(engine, event_id, after(11), vault) is not None
+        assert apply_at(engine, event_id, after(11), vault) is not None
 
-    assert apply_event(engine, event_id, NOW, vault, dawdle) is None
+    assert apply_at(engine, event_id, NOW, vault, dawdle) is None
     assert version(engine, event.agent_id) == 1
+
+
+def test_an_event_whose_time_is_up_while_it_is_opened_is_not_applied(
+    engine: Engine, stored: Settings
+) -> None:
+    vault, event, now = new_vault(stored), upsert(), NOW
+    seals = sealed(keys_folder(stored.home_path), event, "sk-1")
+    event_id = accept(engine, event, seals, expires_at=after(5))
+    later = accept(engine, change(event.agent_id, name="b"), at=after(1), expires_at=after(20))
+
+    def resolve(*_: object) -> None:
+        nonlocal now
+        now = after(5)
+
+    outcomes = list(apply_in_order(engine, event_id, lambda: now, vault, resolve))
+    assert [outcome.result.event_id for outcome in outcomes] == [later]
+    assert version(engine, event.agent_id) == 0
+    assert report(engine, event_id).status == "pending"
 
 
 def test_a_later_event_waits_for_the_one_before_it(engine: Engine) -> None:
@@ -123,24 +142,24 @@ def test_an_event_is_dead_after_three_failures_with_the_reason_and_retry_revives
     vault, event = new_vault(stored), upsert()
     seals = sealed(keys_folder(stored.home_path), event, "sk-planted")
     event_id = accept(engine, event, seals)
-    assert apply_event(engine, event_id, NOW, vault, fail) is None
-    assert apply_event(engine, event_id, after(0.5), vault, fail) is None
+    assert apply_at(engine, event_id, NOW, vault, fail) is None
+    assert apply_at(engine, event_id, after(0.5), vault, fail) is None
     assert report(engine, event_id).attempts == 1, "it rests after a failure"
-    assert apply_event(engine, event_id, after(1), vault, fail) is None
-    outcome = apply_event(engine, event_id, after(2), vault, fail)
+    assert apply_at(engine, event_id, after(1), vault, fail) is None
+    outcome = apply_at(engine, event_id, after(2), vault, fail)
     assert outcome is not None
     assert outcome.result.status == "dead"
     shown = run(stored, "show", event_id)
     assert "RuntimeError in fail" in shown.stdout, shown.stderr
     assert "planted" not in shown.stdout
     assert seals[0] not in shown.stdout
-    assert apply_event(engine, event_id, after(60), vault) is None
+    assert apply_at(engine, event_id, after(60), vault) is None
 
     revived = run(stored, "retry", event_id)
 
     assert revived.returncode == 0, revived.stderr
     assert (report(engine, event_id).status, report(engine, event_id).attempts) == ("pending", 0)
-    assert apply_event(engine, event_id, after(60), vault) is not None
+    assert apply_at(engine, event_id, after(60), vault) is not None
     assert version(engine, event.agent_id) == 1
 
 
@@ -168,9 +187,9 @@ def test_a_database_that_is_away_is_not_the_fault_of_the_event(
 
     for _ in range(5):
         with pytest.raises(StorageUnavailableError):
-            apply_event(engine, event_id, NOW, vault, away)
+            apply_at(engine, event_id, NOW, vault, away)
     assert report(engine, event_id).attempts == 0
-    assert apply_event(engine, event_id, NOW, vault) is not None
+    assert apply_at(engine, event_id, NOW, vault) is not None
 
 
 def test_overdue_events_are_sent_once_although_several_look(engine: Engine) -> None:
@@ -203,7 +222,7 @@ def test_events_of_an_agent_keep_their_order_although_a_clock_runs_ahead(engine:
 def test_the_commands_list_show_and_refuse(engine: Engine, stored: Settings) -> None:
     event = plain()
     applied, waiting = accept(engine, event), accept(engine, plain(), at=after(1))
-    assert apply_event(engine, applied, NOW) is not None
+    assert apply_at(engine, applied, NOW) is not None
     listed = run(stored, "list", "--json")
     assert [json.loads(line)["id"] for line in listed.stdout.splitlines()] == [waiting, applied]
     table = run(stored, "list", "--status", "applied").stdout.splitlines()
@@ -234,8 +253,8 @@ def test_what_would_break_a_promise_or_bring_an_old_state_back_is_not_revived(
     promised = accept(engine, plain(), expires_at=after(60))
     with writing(engine) as connection:
         connection.execute(sa.text("UPDATE config_events SET status = 'dead'"))
-    assert apply_event(engine, accept(engine, event, at=after(1)), after(1)) is not None
-    assert apply_event(engine, accept(engine, change(event.agent_id, name="b")), NOW) is not None
+    assert apply_at(engine, accept(engine, event, at=after(1)), after(1)) is not None
+    assert apply_at(engine, accept(engine, change(event.agent_id, name="b")), NOW) is not None
     for event_id, reason in ((older, "changed by a later event"), (promised, "was told")):
         refused = run(stored, "retry", event_id)
         assert refused.returncode == 1

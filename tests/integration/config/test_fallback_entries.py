@@ -17,8 +17,8 @@ from schemas.agent import Agent, Deadlines, LlmView
 from schemas.chat import Answered, ChatEvent, ChatRequest, Message
 from schemas.config_event import Change
 from tests.integration.config.keys import accept, change, new_vault, sealed, upsert
+from tests.integration.config.stored_agents import apply_at
 from tests.servers.model_server import ModelServer
-from workers.agent_config.apply import apply_event
 from workers.agent_config.endpoints import EndpointCheck
 from workers.agent_config.refusal import ChangeRefusedError
 from workers.agent_config.vault import Vault
@@ -65,7 +65,7 @@ class Owner:
     def put(self, change: Change, key: str) -> None:
         seals = sealed(keys_folder(self.settings.home_path), change, key)
         event_id = accept(self.engine, change, seals)
-        outcome = apply_event(self.engine, event_id, datetime.now(UTC), self.vault)
+        outcome = apply_at(self.engine, event_id, datetime.now(UTC), self.vault)
         assert outcome is not None
         assert outcome.stored is not None, outcome
         self.agent = outcome.stored.agent

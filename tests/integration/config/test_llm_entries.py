@@ -17,7 +17,8 @@ from tests.integration.config.keys import (
     sealed,
     upsert,
 )
-from workers.agent_config.apply import apply_event, apply_in_order
+from tests.integration.config.stored_agents import apply_at
+from workers.agent_config.apply import apply_in_order
 from workers.agent_config.endpoints import EndpointCheck
 from workers.agent_config.refusal import ChangeRefusedError
 from workers.agent_config.settling import Outcome
@@ -48,7 +49,7 @@ def entries(engine: Engine, stored: Settings) -> EntryReader:
 
 def put(engine: Engine, settings: Settings, vault: Vault, event: Change, key: str = KEY) -> Outcome:
     seals = sealed(keys_folder(settings.home_path), event, key)
-    outcome = apply_event(engine, accept(engine, event, seals), NOW, vault)
+    outcome = apply_at(engine, accept(engine, event, seals), NOW, vault)
     assert outcome is not None
     return outcome
 
@@ -190,14 +191,14 @@ def test_the_seal_goes_with_whatever_becomes_of_the_event(
     def refuse(*_: object) -> None:
         raise ChangeRefusedError("not there", "validation_error", "llm.0.base_url")
 
-    outcome = apply_event(engine, rejected, NOW, vault, refuse)
+    outcome = apply_at(engine, rejected, NOW, vault, refuse)
     assert outcome is not None
     assert (outcome.result.code, outcome.result.param) == ("validation_error", "llm.0.base_url")
     assert seals_left(engine) == 1
     with writing(engine) as connection:
         assert withdraw_overdue(connection, NOW + timedelta(seconds=5)) == 1
     assert seals_left(engine) == 0
-    assert apply_event(engine, overdue, NOW, vault) is None
+    assert apply_at(engine, overdue, NOW, vault) is None
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_an_endpoint_that_may_not_be_called_is_never_stored(
     event = upsert(url)
     seals = sealed(keys_folder(stored.home_path), event, KEY)
     with EndpointCheck.open(BaseUrlPolicy(), BaseUrlPolicy()) as check:
-        outcome = apply_event(engine, accept(engine, event, seals), NOW, vault, check)
+        outcome = apply_at(engine, accept(engine, event, seals), NOW, vault, check)
     assert outcome is not None
     assert (outcome.result.status, outcome.result.param) == ("rejected", "llm.0.base_url")
     with reading(engine) as connection:
@@ -252,10 +253,10 @@ def test_a_seal_for_another_place_is_refused_and_nothing_is_changed(
 ) -> None:
     event, other = upsert(), upsert("https://evil.example.com")
     seals = sealed(keys_folder(stored.home_path), other, KEY)
-    outcome = apply_event(engine, accept(engine, event, seals), NOW, vault)
+    outcome = apply_at(engine, accept(engine, event, seals), NOW, vault)
     assert outcome is not None
     assert (outcome.result.status, outcome.result.code) == ("rejected", "unavailable")
-    without = apply_event(engine, accept(engine, event), NOW, vault)
+    without = apply_at(engine, accept(engine, event), NOW, vault)
     assert without is not None
     assert without.result.status == "rejected"
     with reading(engine) as connection:

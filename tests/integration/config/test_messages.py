@@ -12,8 +12,8 @@ from schemas.agent import too_many
 from schemas.config_event import ConfigResult
 from schemas.ids import agent_id_of
 from tests.integration.config.keys import NOW, new_vault
+from tests.integration.config.stored_agents import apply_at
 from tests.servers.parts import configure
-from workers.agent_config.apply import apply_event
 from workers.agent_config.messages import take_message
 from workers.agent_config.refusal import ChangeRefusedError
 from workers.errors import StorageUnavailableError
@@ -61,7 +61,7 @@ def test_the_same_message_many_times_at_once_becomes_one_event(
         event = report_event(connection, taken[0])
     assert event is not None
     assert event.agent_id == agent_id_of("default", "desk")
-    assert apply_event(engine, taken[0], event.accepted_at) is not None
+    assert apply_at(engine, taken[0], event.accepted_at) is not None
     assert take_message(engine, vault, message(agent={**AGENT, "name": "other"})) is None
     assert take_message(engine, vault, message(id="m-2")) is not None
 
@@ -72,7 +72,7 @@ def test_by_its_id_an_agent_is_replaced_and_none_is_made(engine: Engine, stored:
     def apply(number: int, **fields: Any) -> ConfigResult:
         event_id = take_message(engine, vault, message(id=f"m-{number}", **fields))
         assert event_id is not None
-        outcome = apply_event(engine, event_id, NOW, vault)
+        outcome = apply_at(engine, event_id, NOW, vault)
         assert outcome is not None
         return outcome.result
 
@@ -144,7 +144,7 @@ def test_tools_and_new_keys_come_sealed_and_are_stored_for_their_places(
     for number, each in enumerate(changes):
         event_id = take_message(engine, vault, {**each, "id": f"m-{number}"})
         assert event_id is not None
-        outcome = apply_event(engine, event_id, NOW, vault)
+        outcome = apply_at(engine, event_id, NOW, vault)
         assert outcome is not None
         assert outcome.result.status == "applied"
     with reading(engine) as connection:

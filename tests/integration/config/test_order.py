@@ -10,7 +10,8 @@ from schemas.agent import AgentFields, Voice
 from schemas.config_event import AgentDelete, AgentUpsert, Change, ConfigResult
 from schemas.ids import agent_id_of, new_id
 from tests.integration.config.keys import NOW, accept, change
-from workers.agent_config.apply import apply_event, apply_in_order
+from tests.integration.config.stored_agents import apply_at
+from workers.agent_config.apply import apply_in_order
 from workers.agent_config.groups import apply_named
 from workers.agent_config.order import AHEAD_S, OUT_OF_DATE
 from workers.agent_config.together import apply_together
@@ -44,7 +45,7 @@ def renamed(agent_id: str, name: str, occurred: float) -> Change:
 
 def settle(engine: Engine, event: Change, accepted: float) -> ConfigResult:
     """Let an event arrive so many seconds from the start, and apply it."""
-    outcome = apply_event(engine, accept(engine, event, at=after(accepted)), after(accepted))
+    outcome = apply_at(engine, accept(engine, event, at=after(accepted)), after(accepted))
     assert outcome is not None
     return outcome.result
 

@@ -13,9 +13,9 @@ from schemas.agent import LlmView
 from schemas.config_event import Change
 from schemas.llm_health import EntryHealth
 from tests.integration.config.keys import NOW, accept, change, new_vault, sealed, upsert
+from tests.integration.config.stored_agents import apply_at
 from tests.servers.parts import configure
 from tests.servers.probed_model import ProbedModel
-from workers.agent_config.apply import apply_event
 from workers.agent_config.probing import AT_ONCE, PER_ENDPOINT, Prober, ProbeWork
 from workers.agent_config.vault import Vault
 from workers.secrets.key_files import keys_folder
@@ -50,7 +50,7 @@ def prober(engine: Engine, allowed: Settings, vault: Vault) -> Prober:
 
 def store(engine: Engine, settings: Settings, vault: Vault, event: Change) -> str:
     seals = sealed(keys_folder(settings.home_path), event, "sk-1")
-    outcome = apply_event(engine, accept(engine, event, seals), NOW, vault)
+    outcome = apply_at(engine, accept(engine, event, seals), NOW, vault)
     assert outcome is not None
     assert outcome.stored is not None
     return outcome.stored.agent.id

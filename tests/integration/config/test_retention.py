@@ -10,9 +10,9 @@ from schemas.agent import AgentFields, Voice
 from schemas.config_event import AgentDelete, AgentUpsert
 from schemas.ids import new_id
 from tests.integration.config.keys import NOW, accept, new_vault
+from tests.integration.config.stored_agents import apply_at
 from tests.servers.parts import running_config_worker
 from tests.servers.system import wait_for
-from workers.agent_config.apply import apply_event
 from workers.agent_config.messages import take_message
 from workers.agent_config.sweep import sweep
 from workers.settings import Settings
@@ -40,7 +40,7 @@ def count(engine: Engine, table: str) -> int:
 def removal(engine: Engine, at: datetime) -> None:
     """Settle a removal, which leaves an event and a tombstone."""
     event = AgentDelete(agent_id=new_id("agent"), account="default", occurred_at=at)
-    assert apply_event(engine, accept(engine, event, at=at), at) is not None
+    assert apply_at(engine, accept(engine, event, at=at), at) is not None
 
 
 def test_what_is_older_goes_step_by_step_and_what_is_not_settled_stays(engine: Engine) -> None:

@@ -8,8 +8,8 @@ from schemas.agent import LlmView
 from schemas.config_event import AgentRotate
 from schemas.ids import new_id
 from tests.integration.config.keys import NOW, URL, accept, new_vault, sealed, upsert
+from tests.integration.config.stored_agents import apply_at
 from tests.integration.config.test_llm_entries import key_of
-from workers.agent_config.apply import apply_event
 from workers.agent_config.settling import Outcome
 from workers.agent_config.vault import Vault
 from workers.secrets.binding import Binding
@@ -34,7 +34,7 @@ def agent_id(engine: Engine, stored: Settings, vault: Vault) -> str:
     """An agent with a model whose key is sk-old."""
     event = upsert()
     seals = sealed(keys_folder(stored.home_path), event, "sk-old")
-    assert apply_event(engine, accept(engine, event, seals), NOW, vault) is not None
+    assert apply_at(engine, accept(engine, event, seals), NOW, vault) is not None
     return event.agent_id
 
 
@@ -52,7 +52,7 @@ def rotate(
     place = place or renewed_key_place("default", agent_id, base_url, model)
     event = AgentRotate(agent_id=agent_id, account="default", base_url=base_url, model=model)
     event_id = accept(engine, event, (seal(public, SecretStr("sk-new"), place),))
-    outcome = apply_event(engine, event_id, NOW, vault)
+    outcome = apply_at(engine, event_id, NOW, vault)
     assert outcome is not None
     return outcome
 
@@ -105,7 +105,7 @@ async def test_a_key_that_was_sealed_for_an_entry_is_no_new_key_nor_the_other_wa
     public = read_public_key(keys_folder(stored.home_path), {})
     renewed = seal(public, SecretStr("sk-new"), renewed_key_place("default", agent_id, URL, None))
     event_id = accept(engine, upsert(agent_id=agent_id), (renewed,))
-    outcome = apply_event(engine, event_id, NOW, vault)
+    outcome = apply_at(engine, event_id, NOW, vault)
     assert outcome is not None
     assert (outcome.result.status, outcome.result.code) == ("rejected", "unavailable")
     assert await key_of(EntryReader.of(engine, stored), agent_id) == "sk-old"
@@ -127,7 +127,7 @@ def with_fallbacks(engine: Engine, stored: Settings, vault: Vault) -> str:
     llm = tuple(LlmView(base_url=base_url, model=model) for base_url, model in ENTRIES)
     event = upsert().model_copy(update={"llm": llm})
     seals = sealed(keys_folder(stored.home_path), event, "sk-old")
-    assert apply_event(engine, accept(engine, event, seals), NOW, vault) is not None
+    assert apply_at(engine, accept(engine, event, seals), NOW, vault) is not None
     return event.agent_id
 
 

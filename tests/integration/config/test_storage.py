@@ -13,9 +13,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
 from schemas.ids import new_id
-from tests.integration.config.stored_agents import NOW, accept, change, store
+from tests.integration.config.stored_agents import NOW, accept, apply_at, change, store
 from tests.servers.parts import configure, environment
-from workers.agent_config.apply import apply_event
 from workers.errors import ConfigurationError, StorageUnavailableError
 from workers.settings import Settings
 from workers.storage.agents.rows import (
@@ -110,7 +109,7 @@ def test_an_event_is_applied_once_although_many_try(engine: Engine) -> None:
     event = change()
     event_id = accept(engine, event)
     with ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(lambda _: apply_event(engine, event_id, NOW), range(8)))
+        outcomes = list(pool.map(lambda _: apply_at(engine, event_id, NOW), range(8)))
     assert sum(outcome is not None for outcome in outcomes) == 1
     with reading(engine) as connection:
         found = find_agent(connection, event.agent_id)
@@ -132,7 +131,7 @@ def test_withdrawn_and_applied_exclude_each_other(engine: Engine) -> None:
 
         def apply(event_id: str = event_id, gate: threading.Barrier = gate) -> bool:
             gate.wait()
-            return apply_event(engine, event_id, NOW) is not None
+            return apply_at(engine, event_id, NOW) is not None
 
         with ThreadPoolExecutor(2) as pool:
             withdrawn, applied = pool.submit(withdraw), pool.submit(apply)
@@ -146,7 +145,7 @@ def test_withdrawn_and_applied_exclude_each_other(engine: Engine) -> None:
 
 def test_an_event_whose_time_is_up_is_not_applied_but_withdrawn(engine: Engine) -> None:
     event_id = accept(engine, change(), expires_at=NOW)
-    assert apply_event(engine, event_id, NOW) is None
+    assert apply_at(engine, event_id, NOW) is None
     with writing(engine) as connection:
         found = withdraw_events(connection, [event_id], NOW + timedelta(days=1))
     assert found[event_id].status == "withdrawn"
@@ -164,7 +163,7 @@ def test_what_is_withdrawn_together_is_told_apart(engine: Engine) -> None:
         )
     ]
     for event_id in (applied, refused, removed):
-        assert apply_event(engine, event_id, NOW) is not None
+        assert apply_at(engine, event_id, NOW) is not None
     with writing(engine) as connection:
         remove_agents(connection, [gone.agent_id])
     unknown = new_id("event")
@@ -182,17 +181,17 @@ def test_what_is_withdrawn_together_is_told_apart(engine: Engine) -> None:
     assert record is not None
     assert record.name == "b"
     assert found[refused].message == "there is no such agent"
-    assert apply_event(engine, waiting, NOW) is None
+    assert apply_at(engine, waiting, NOW) is None
 
 
 def test_an_event_that_nobody_wrote_down_is_nothing_to_do(engine: Engine) -> None:
-    assert apply_event(engine, new_id("event"), NOW) is None
+    assert apply_at(engine, new_id("event"), NOW) is None
 
 
 def test_another_accounts_agent_is_not_changed(engine: Engine) -> None:
     mine = store(engine, change())
     event_id = accept(engine, change("b", account="other", agent_id=mine.agent.id))
-    outcome = apply_event(engine, event_id, NOW)
+    outcome = apply_at(engine, event_id, NOW)
     assert outcome is not None
     assert (outcome[0].status, outcome[1]) == ("rejected", None)
     with reading(engine) as connection:
@@ -203,7 +202,7 @@ def test_an_event_in_an_unknown_form_is_rejected_and_not_quoted(engine: Engine) 
     event_id = accept(engine, change())
     with writing(engine) as connection:
         connection.execute(sa.text("UPDATE config_events SET body = '{\"planted\": 1}'"))
-    outcome = apply_event(engine, event_id, NOW)
+    outcome = apply_at(engine, event_id, NOW)
     assert outcome is not None
     assert outcome[0].status == "rejected"
     assert "planted" not in str(outcome[0].message)

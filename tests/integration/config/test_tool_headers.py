@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from schemas.config_event import AgentChange, AgentUpsert
 from schemas.tool import HttpToolView, ToolHeaderView, ToolView
 from tests.integration.config.keys import NOW, accept, change, new_vault, sealed, upsert
-from workers.agent_config.apply import apply_event
+from tests.integration.config.stored_agents import apply_at
 from workers.agent_config.settling import Outcome
 from workers.agent_config.vault import Vault
 from workers.secrets.envelope import decrypt
@@ -49,7 +49,7 @@ def put(
         for number, name in enumerate("AB" if event.tools else "")
     )
     seals = sealed(folder, event, "sk-llm") + values
-    outcome = apply_event(engine, accept(engine, event, seals), NOW, vault)
+    outcome = apply_at(engine, accept(engine, event, seals), NOW, vault)
     assert outcome is not None
     return outcome
 
@@ -99,13 +99,13 @@ def test_values_that_are_missing_or_of_another_place_are_refused(
     engine: Engine, stored: Settings, vault: Vault
 ) -> None:
     event = upsert().model_copy(update={"tools": (TOOL,), "llm": ()})
-    outcome = apply_event(engine, accept(engine, event), NOW, vault)
+    outcome = apply_at(engine, accept(engine, event), NOW, vault)
     assert outcome is not None
     assert outcome.result.status == "rejected"
     public = read_public_key(keys_folder(stored.home_path), {})
     place = header_place("default", event.agent_id, 0, ("weather", "https://evil.example.com"), "A")
     stolen = seal(public, SecretStr("x"), place)
-    outcome = apply_event(engine, accept(engine, event, (stolen, stolen)), NOW, vault)
+    outcome = apply_at(engine, accept(engine, event, (stolen, stolen)), NOW, vault)
     assert outcome is not None
     assert (outcome.result.status, outcome.stored) == ("rejected", None)
     assert kept(engine, event.agent_id) == []

@@ -14,10 +14,10 @@ from typer.testing import CliRunner, Result
 from schemas.ids import new_id
 from schemas.webhook import MESSAGE_TYPES
 from tests.integration.config.keys import NOW, accept, change, new_vault, upsert
+from tests.integration.config.stored_agents import apply_at
 from tests.servers.parts import configure, environment, running_config_worker
 from tests.servers.system import wait_for
 from tests.servers.webhook_receiver import Receiver, running_receiver
-from workers.agent_config.apply import apply_event
 from workers.commands.webhooks import webhooks
 from workers.gateway.configuring.endpoint_keeper import EndpointKeeper
 from workers.providers.base_url_allow import parse_allow
@@ -103,9 +103,9 @@ async def test_what_becomes_of_an_event_is_told_in_a_signed_message(
 ) -> None:
     event = upsert().model_copy(update={"llm": ()})
     applied = accept(engine, event)
-    assert apply_event(engine, applied, NOW) is not None
+    assert apply_at(engine, applied, NOW) is not None
     rejected = accept(engine, change(new_id("agent"), name="b"))
-    assert apply_event(engine, rejected, NOW) is not None
+    assert apply_at(engine, rejected, NOW) is not None
     assert await attempt(deliverer, datetime.now(UTC)) == 2
     messages = [received.verified(endpoint.secret) for received in receiver.received]
     told = {each["data"]["event_id"]: each for each in messages}
@@ -135,7 +135,7 @@ async def test_a_dead_event_is_told_without_its_reason_and_a_withdrawn_one_not(
         assert withdraw_overdue(connection, NOW) == 1
     event_id = accept(engine, upsert().model_copy(update={"llm": ()}))
     for seconds in (0, 2, 4):
-        apply_event(engine, event_id, NOW + timedelta(seconds=seconds))
+        apply_at(engine, event_id, NOW + timedelta(seconds=seconds))
     (dead,) = deliveries(engine)
     assert dead.endpoint_id == endpoint.id
     assert dead.type == "config_event.dead"
