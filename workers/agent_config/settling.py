@@ -257,8 +257,8 @@ class _Settling:
 
     def _refuse(self, event: OpenedEvent, refusal: ChangeRefusedError) -> Outcome:
         message = str(refusal)
-        refuse_settled(self._connection, event.id, message)
         code, param = refusal.error_code, refusal.param
+        refuse_settled(self._connection, event.id, message, code=code, param=param)
         if event.batch_id is not None and event.line is not None:
             error = RowError(line=event.line, code=code, message=message, param=param)
             self._errors[event.batch_id].append(error)

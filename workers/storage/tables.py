@@ -44,6 +44,8 @@ config_events: Final = Table(
     Column("due_at", BigInteger),
     Column("batch_id", String(64)),
     Column("line", Integer),
+    Column("code", String(64)),
+    Column("param", Text),
     Index("config_events_by_status", "status", "accepted_at"),
     Index("config_events_by_agent", "agent_id", "status", "accepted_at"),
     Index("config_events_by_due", "status", "due_at"),

@@ -162,8 +162,7 @@ def test_what_is_withdrawn_together_is_told_apart(engine: Engine) -> None:
             gone,
         )
     ]
-    for event_id in (applied, refused, removed):
-        assert apply_at(engine, event_id, NOW) is not None
+    outcomes = [apply_at(engine, event_id, NOW) for event_id in (applied, refused, removed)]
     with writing(engine) as connection:
         remove_agents(connection, [gone.agent_id])
     unknown = new_id("event")
@@ -180,7 +179,12 @@ def test_what_is_withdrawn_together_is_told_apart(engine: Engine) -> None:
     record = found[applied].record
     assert record is not None
     assert record.name == "b"
-    assert found[refused].message == "there is no such agent"
+    assert found[refused] in [each.result for each in outcomes if each is not None]
+    assert (found[refused].code, found[refused].param) == ("agent_not_found", "agent_id")
+    with reading(engine) as connection:
+        shown = report_event(connection, refused)
+    assert shown is not None
+    assert (shown.code, shown.param) == ("agent_not_found", "agent_id")
     assert apply_at(engine, waiting, NOW) is None
 
 

@@ -10,8 +10,8 @@ from schemas.config_event import Status
 from workers.storage.tables import config_events, from_microseconds
 
 _SHOWN = (
-    *("id", "account", "kind", "agent_id", "status", "attempts", "message", "lease_owner"),
-    *("batch_id", "line"),
+    *("id", "account", "kind", "agent_id", "status", "attempts", "message", "code", "param"),
+    *("lease_owner", "batch_id", "line"),
 )
 _MOMENTS = ("accepted_at", "expires_at", "settled_at", "lease_until", "due_at")
 _columns = [config_events.c[name] for name in (*_SHOWN, *_MOMENTS)]
@@ -28,6 +28,9 @@ class EventReport(Closed):
     attempts: int
     message: str | None
     """Why it was rejected, is dead, or why its last attempt failed."""
+    code: str | None
+    """Where it was rejected: what the error is named, and which field it is about."""
+    param: str | None
     accepted_at: datetime
     expires_at: datetime | None
     """When its caller stops waiting; nobody applies it after that."""

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from schemas.config_event import Change
+from schemas.error import ErrorCode
 from workers.storage.tables import config_events, to_microseconds
 
 
@@ -164,10 +165,13 @@ def settle_held(
     return {str(row[0]) for row in found}
 
 
-def refuse_settled(connection: Connection, event_id: str, reason: str) -> None:
+def refuse_settled(
+    connection: Connection, event_id: str, reason: str, *, code: ErrorCode, param: str | None
+) -> None:
     """Turn an event into a rejected one that this transaction settled as applied."""
-    this = config_events.c.id == event_id
-    connection.execute(update(config_events).where(this).values(status="rejected", message=reason))
+    this = update(config_events).where(config_events.c.id == event_id)
+    values = {"status": "rejected", "message": reason, "code": code, "param": param}
+    connection.execute(this.values(**values))
 
 
 def settled_at(now: datetime) -> dict[str, object]:

@@ -25,8 +25,9 @@ def withdraw_events(
     """
     waiting = update_in_order(_columns.id.in_(event_ids), _columns.status == "pending")
     connection.execute(waiting.values(status="withdrawn", message=None, **settled_at(now)))
-    query = select(_columns.id, _columns.agent_id, _columns.status, _columns.message)
-    rows = connection.execute(query.where(_columns.id.in_(event_ids))).all()
+    told = (_columns.status, _columns.message, _columns.code, _columns.param)
+    query = select(_columns.id, _columns.agent_id, *told).where(_columns.id.in_(event_ids))
+    rows = connection.execute(query).all()
     agents = find_agents(connection, {row.agent_id for row in rows if row.status == "applied"})
     found = {each: ConfigResult(event_id=each, status="withdrawn") for each in event_ids}
     for row in rows:
@@ -35,6 +36,8 @@ def withdraw_events(
             event_id=row.id,
             status=row.status,
             message=row.message,
+            code=row.code,
+            param=row.param,
             record=stored.agent if stored else None,
         )
     return found
