@@ -2,15 +2,15 @@
 # ruff: noqa: PLC0415  # a command loads what it needs when it runs
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from schemas.batch import RowError
 from schemas.ids import new_id
+from workers.commands.accepted_batch import outcome_of
 from workers.commands.agent_file import in_file, read_agents
 from workers.commands.console import FAILED
 from workers.commands.gateway_client import (
@@ -25,8 +25,6 @@ from workers.commands.gateway_client import (
 if TYPE_CHECKING:
     import httpx
 
-POLL_S: Final = 0.3
-STALLED_S: Final = 120.0
 SHOWN: Final = 50
 """Failed rows that are shown."""
 COUNTS: Final = ("created", "updated", "unchanged", "deleted", "failed")
@@ -93,35 +91,8 @@ def _apply(client: "httpx.Client", file: Path) -> list[RowError]:
 
     headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": new_id("req")}
     accepted = answer_of(client.post("/v1/batches", content=whole(), headers=headers, timeout=600))
-    path = f"/v1/batches/{accepted['id']}"
-    batch = _wait(client, path)
+    batch, found = outcome_of(client, accepted["id"])
     counts = {**batch, "failed": batch["failed"] + len(errors)}
     typer.echo(", ".join(f"{name} {counts[name]}" for name in COUNTS))
-    if batch["failed"]:
-        answer = client.get(f"{path}/errors")
-        found = (RowError.model_validate_json(line) for line in answer.text.splitlines())
-        errors += [error.model_copy(update={"line": lines[error.line - 1]}) for error in found]
+    errors += [error.model_copy(update={"line": lines[error.line - 1]}) for error in found]
     return sorted(errors, key=lambda error: error.line)
-
-
-def _wait(client: "httpx.Client", path: str) -> dict[str, Any]:
-    """Show how far a batch is until it is done; raises GatewayRefusedError where it stalls."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("applying", total=None)
-        done, moved_at = -1, time.monotonic()
-        while True:
-            batch: dict[str, Any] = answer_of(client.get(path))
-            progress.update(task, total=batch["total"], completed=batch["done"])
-            if batch["status"] == "done":
-                return batch
-            if batch["done"] > done:
-                done, moved_at = batch["done"], time.monotonic()
-            if time.monotonic() - moved_at > STALLED_S:
-                raise GatewayRefusedError(
-                    f"nothing was applied for {STALLED_S:.0f} s; it goes on when a config worker "
-                    f"runs, and GET {path} says how far it is"
-                )
-            time.sleep(POLL_S)
