@@ -5,12 +5,19 @@ idle one: 100 requests at once on warm connections waited 3 to 5 s for it. Here 
 the connection of its origin that was used last, or a new one.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import httpcore
+
+
+class _Idle(NamedTuple):
+    origin: str
+    since: float
+    """On the loop's clock."""
 
 
 class WarmConnections:
@@ -32,9 +39,11 @@ class WarmConnections:
         self._verify = verify
         self._warm_s = warm_s
         self._used: set[httpcore.AsyncHTTPConnection] = set()
-        self._idle: dict[httpcore.AsyncHTTPConnection, str] = {}
-        """With their origins, the one that has been idle for longest first."""
+        self._idle: dict[httpcore.AsyncHTTPConnection, _Idle] = {}
+        """The one that has been idle for longest first."""
         self._idle_of: dict[str, list[httpcore.AsyncHTTPConnection]] = {}
+        self._next_look: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,6 +63,10 @@ class WarmConnections:
 
     async def aclose(self) -> None:
         """Close all of them."""
+        if self._looking is not None:
+            await asyncio.wait([self._looking])
+        if self._next_look is not None:
+            self._next_look.cancel()
         connections = self.connections
         self._used.clear()
         self._idle.clear()
@@ -105,22 +118,33 @@ class WarmConnections:
         if not connection.is_idle():
             await connection.aclose()
             return
-        self._idle[connection] = origin
+        self._idle[connection] = _Idle(origin, asyncio.get_running_loop().time())
         self._idle_of.setdefault(origin, []).append(connection)
         await self._let_go()
 
     async def _let_go(self) -> None:
-        """Close what was idle for too long, or is one too many."""
+        """Close what was idle for too long, or is one too many; look again when the next is due."""
         while self._idle:
-            connection, origin = next(iter(self._idle.items()))
+            connection, idle = next(iter(self._idle.items()))
             if len(self._idle) <= self.most and not connection.has_expired():
+                self._look_at(idle.since + self._warm_s)
                 return
-            self._idle_of[origin].remove(connection)
+            self._idle_of[idle.origin].remove(connection)
             self._forget(connection)
             await connection.aclose()
 
+    def _look_at(self, when: float) -> None:
+        if self._next_look is None:
+            self._next_look = asyncio.get_running_loop().call_at(when, self._look)
+
+    def _look(self) -> None:
+        self._next_look = None
+        if self._looking is not None and not self._looking.done():
+            return  # it looks again by itself
+        self._looking = asyncio.create_task(self._let_go(), name="warm-connections")
+
     def _forget(self, connection: httpcore.AsyncHTTPConnection) -> None:
-        origin = self._idle.pop(connection)
+        origin = self._idle.pop(connection).origin
         if not self._idle_of[origin]:
             del self._idle_of[origin]
 

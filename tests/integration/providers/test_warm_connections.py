@@ -100,6 +100,19 @@ async def test_idle_connections_to_many_hosts_are_bounded(http: httpx.AsyncClien
     assert pool(http).connections == []
 
 
+async def test_an_idle_connection_is_closed_in_time_without_another_request(
+    stub: LlmStub,
+) -> None:
+    limits = httpx.Limits(max_connections=MOST, keepalive_expiry=0.2)
+    transport = PinnedTransport(BaseUrlPolicy(ALLOW), limits=limits)
+    async with httpx.AsyncClient(transport=transport, timeout=5) as http:
+        for _ in range(2):
+            await asyncio.gather(*[ask(http, stub) for _ in range(3)])
+            async with asyncio.timeout(5):
+                while pool(http).connections:  # noqa: ASYNC110  # nobody tells
+                    await asyncio.sleep(0.01)
+
+
 async def test_a_refused_connection_leaves_nothing(http: httpx.AsyncClient) -> None:
     async with LlmStub() as gone:
         pass
