@@ -75,6 +75,8 @@ class ChatRequest:
     turn_id: str
     attempt: int
     tools: tuple[ToolOffer, ...] = ()
+    may_call: bool = True
+    """False where the model is told of the tools, which it called before, but is to answer now."""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ import asyncio
 
 from redis.asyncio import Redis
 
-from schemas.chat import ToolCall, ToolRound
-from workers.storage.sessions.conversation import History
+from schemas.chat import Message, ToolCall, ToolRound
+from workers.storage.sessions.conversation import Exchange, History
 from workers.storage.turns.tool_records import EXPIRE_S, MAX_TURNS, ToolRecords
+from workers.turns.session_conversation import SessionConversation
 
 
 def calls(*names: str) -> ToolRound:
@@ -48,3 +49,12 @@ async def test_a_session_remembers_its_last_turns_and_forgets_them_all_with_its_
     await History(redis).forget("s")
     assert await records.of_session("s") == {}
     assert await records.rounds("t5") == ()
+
+
+async def test_an_agent_without_tools_is_told_of_no_calls(redis: Redis) -> None:
+    history, records = History(redis), ToolRecords(redis)
+    await records.begin("s", "t", 0, calls("a"))
+    await history.append("s", Exchange(turn_id="t", user="Hi", agent="Rain.", interrupted=False))
+    plain = [Message("user", "Hi"), Message("assistant", "Rain.")]
+    assert [*await SessionConversation(history, None, "s").read()] == plain
+    assert len(await SessionConversation(history, records, "s").read()) == len(plain) + 2

@@ -26,4 +26,6 @@ def chat_body(model: str, request: ChatRequest, *, asks_usage: bool = False) -> 
             }
             for tool in request.tools
         ]
+        if not request.may_call:
+            body["tool_choice"] = "none"
     return body

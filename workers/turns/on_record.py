@@ -32,7 +32,7 @@ class OnRecord:
                 attempt=self._attempt,
                 model=self.model,
                 messages=tuple(to_wire(message) for message in request.messages),
-                tools=tuple(tool.name for tool in request.tools),
+                tools=tuple(tool.name for tool in request.tools if request.may_call),
                 prompt_suffix=self._prompt_suffix,
             )
         )

@@ -15,7 +15,11 @@ MAX_RESULT: Final = 2_000
 class SessionConversation:
     """The conversation of one session."""
 
-    def __init__(self, history: History, tools: ToolRecords, session_id: str) -> None:
+    def __init__(self, history: History, tools: ToolRecords | None, session_id: str) -> None:
+        """Take None for an agent without tools: some endpoints refuse calls where none are offered.
+
+        What came of earlier calls is in what the agent said.
+        """
         self._history = history
         self._tools = tools
         self._session_id = session_id
@@ -25,7 +29,7 @@ class SessionConversation:
 
         A greeting has no user, a turn cut short its beginning.
         """
-        called = await self._tools.of_session(self._session_id)
+        called = await self._tools.of_session(self._session_id) if self._tools else {}
         messages: list[Message] = []
         for entry in await self._history.read(self._session_id):
             if isinstance(entry, Added):

@@ -91,7 +91,9 @@ async def _take_up(task: TurnTask, clients: Clients, queue_ms: float) -> None:
         stt=clients.stt,
         chat=chat,
         tts=clients.tts,
-        conversation=SessionConversation(clients.history, clients.tools.records, task.session_id),
+        conversation=SessionConversation(
+            clients.history, clients.tools.records if agent.tools else None, task.session_id
+        ),
         reply=reply,
         tools=TurnToolbox(task, agent, clients.tools),
         encoding=clients.encoding,

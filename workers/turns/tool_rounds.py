@@ -17,7 +17,7 @@ from workers.errors import ModelError
 from workers.turns.filler import Filler
 
 MAX_ROUNDS: Final = 8
-"""How often a model may call tools in one reply; then it is asked without any."""
+"""How often a model may call tools in one reply; then it is asked to call none."""
 NO_RESULT: Final = '{"error": "the call was broken off; whether it took effect is not known"}'
 
 Tell = Callable[[ToolAsked], Awaitable[None]]
@@ -111,10 +111,11 @@ class ToolRounds:
             else:
                 return
             request = await self._answer(request, number, calls)
-        if await self._ask(replace(request, tools=()), MAX_ROUNDS) is not None:
-            raise ModelError(
-                "too_many_rounds", "the model calls tools without end", retryable=False
-            )
+        # Some endpoints refuse calls in messages without tools; others do not know `tool_choice`.
+        for last in (replace(request, may_call=False), replace(request, tools=())):
+            if await self._ask(last, MAX_ROUNDS) is None:
+                return
+        raise ModelError("too_many_rounds", "the model calls tools without end", retryable=False)
 
     async def _ask(self, request: ChatRequest, number: int) -> ToolRound | None:
         try:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -205,3 +206,4 @@ def test_the_request_spells_tools_calls_and_results_as_openai_does() -> None:
             {"role": "tool", "content": "Rain.", "tool_call_id": "a"},
         ],
     }
+    assert chat_body("m", replace(request, may_call=False)) == {**body, "tool_choice": "none"}

@@ -3,7 +3,7 @@
 import asyncio
 
 from schemas.chat import Message, ToolCall
-from schemas.turn import Cancel, Instruct, Pause, Resume, Spoken, TurnError
+from schemas.turn import Asked, Cancel, Instruct, Pause, Resume, Spoken, TurnError
 from tests.fakes.stage import END, SPEECH, Stage
 from tests.fakes.tools import OFFER, CallingChat, FakeToolbox, calls
 from tests.fakes.turns import FakeStt, until
@@ -60,13 +60,27 @@ async def test_calls_of_a_round_run_side_by_side() -> None:
     assert stage.texts == ["Done."]
 
 
-async def test_after_eight_rounds_the_model_is_asked_without_tools() -> None:
+async def test_after_eight_rounds_the_model_is_asked_to_call_nothing() -> None:
     chat = CallingChat(*[calls("weather")] * MAX_ROUNDS, "Enough.")
     stage = Stage(chat=chat, tools=FakeToolbox())
     stage.say(SPEECH, END)
     assert await stage.run() == "completed"
     assert stage.texts == ["Enough."]
-    assert [len(request.tools) for request in chat.requests] == [1] * MAX_ROUNDS + [0]
+    assert all(request.tools == (OFFER,) for request in chat.requests)
+    assert [request.may_call for request in chat.requests] == [True] * MAX_ROUNDS + [False]
+    offered = [entry.tools for entry in stage.of(Asked) if isinstance(entry, Asked)]
+    assert offered == [("weather",)] * MAX_ROUNDS + [()]
+
+
+async def test_a_model_that_calls_nevertheless_is_asked_without_tools() -> None:
+    chat = CallingChat(*[calls("weather")] * (MAX_ROUNDS + 1), "Enough.")
+    tools = FakeToolbox()
+    stage = Stage(chat=chat, tools=tools)
+    stage.say(SPEECH, END)
+    assert await stage.run() == "completed"
+    assert stage.texts == ["Enough."]
+    assert [len(request.tools) for request in chat.requests] == [1] * (MAX_ROUNDS + 1) + [0]
+    assert len(tools.made) == MAX_ROUNDS
 
 
 async def test_ids_that_a_server_uses_again_are_made_different() -> None:
