@@ -40,7 +40,6 @@ class Microphone:
         self._raw: deque[tuple[bytes, float]] = deque(maxlen=MOST_CHUNKS)
         self._wake = asyncio.Event()
         self._stream: Any = None
-        self.missed = 0
         self.attentive = False
         """Set while speech is under way: then even quiet chunks are handed over at once."""
 
@@ -82,9 +81,8 @@ class Microphone:
         self.format = find_format("input", self._wanted, SPEECH_RATE)
         self._stream = open_stream("input", self.format, self._captured)
 
-    def _captured(self, data: Any, _frames: int, _times: Any, status: Any) -> None:
+    def _captured(self, data: Any, _frames: int, _times: Any, _status: Any) -> None:
         """Keep what was captured; runs on PortAudio's thread."""
-        self.missed += bool(status)
         kept = bytes(data)
         self._raw.append((kept, time.monotonic()))
         if not self.attentive and len(self._raw) < QUIET_CHUNKS and is_quiet(kept):

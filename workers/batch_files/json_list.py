@@ -27,7 +27,6 @@ class JsonListReader:
         self._is_escaped = False
         self._has_begun = False
         self._has_ended = False
-        self._after_comma = False
         self._held = bytearray()
         self._is_too_long = False
 
