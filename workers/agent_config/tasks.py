@@ -90,7 +90,7 @@ def announce_results(redis: Redis, outcomes: Sequence[Outcome]) -> None:
     Without Redis both catch up: a copy is looked up again after 30 s, a call asks the database.
     """
     for result, _, _ in outcomes:
-        log.info("config event settled", settled=result.event_id, status=result.status)
+        log.info("config event settled", event_id=result.event_id, status=result.status)
     try:
         with redis.pipeline(transaction=True) as pipe:
             for result, stored, gone in outcomes:

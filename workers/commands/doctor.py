@@ -86,6 +86,14 @@ def _checks_table(checks: list[Check]) -> Table:
     for heading in ("", "Check", "Found", "How to mend it"):
         table.add_column(heading, overflow="fold")
     for check in checks:
-        mark = Text("ok", "green") if check.ok else Text("no", "red" if check.needed else "yellow")
-        table.add_row(mark, check.name, Text(check.found), Text("" if check.ok else check.mend))
+        table.add_row(
+            _mark(check), check.name, Text(check.found), Text("" if check.ok else check.mend)
+        )
     return table
+
+
+def _mark(check: Check) -> Text:
+    """Return the word before a check: what is not needed is noted, and never missing."""
+    if check.ok:
+        return Text("ok", "green")
+    return Text("no", "red") if check.needed else Text("note", "yellow")

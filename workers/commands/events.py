@@ -65,7 +65,7 @@ def show(event_id: EventId, *, as_json: AsJson = False) -> None:
     with database() as engine, reading(engine) as connection:
         event = report_event(connection, event_id)
     if event is None:
-        _leave("there is no such event")
+        _leave("there is no such event; `edgewise events list` shows those there are")
     if as_json:
         typer.echo(event.model_dump_json(indent=2))
         return
@@ -86,7 +86,7 @@ def retry(event_id: EventId) -> None:
     with database() as engine, writing(engine) as connection:
         event = report_event(connection, event_id)
         if event is None:
-            _leave("there is no such event")
+            _leave("there is no such event; `edgewise events list` shows those there are")
         if event.status != "dead":
             _leave(f"only a dead event can be tried again, and this one is {event.status}")
         if not revive(connection, event_id, datetime.now(UTC)):

@@ -79,7 +79,7 @@ def show(webhook_id: Id) -> None:
     with database() as engine, reading(engine) as connection:
         found = find_delivery(connection, webhook_id)
     if found is None:
-        _leave("there is no such webhook")
+        _leave("there is no such webhook; `edgewise webhooks list` shows those there are")
     typer.echo(found.model_dump_json(indent=2))
 
 
@@ -117,7 +117,7 @@ def resend(
                 count += send_again(connection, each.id, datetime.now(UTC))
                 enable_endpoint(connection, each.endpoint_id)
     if webhook_id is not None and not found:
-        _leave("there is no such webhook")
+        _leave("there is no such webhook; `edgewise webhooks list` shows those there are")
     if webhook_id is not None and not count:
         _leave("it still waits to be sent; `edgewise webhooks show` says when")
     typer.echo(f"to be sent again: {count}", err=True)

@@ -236,8 +236,8 @@ def test_the_commands_list_show_and_refuse(engine: Engine, stored: Settings) -> 
     assert run(stored, "list", "--json", "--account", "none").stdout == ""
     assert json.loads(run(stored, "show", waiting, "--json").stdout)["status"] == "pending"
     for words, reason in (
-        (("show", new_id("event")), "no such event"),
-        (("retry", new_id("event")), "no such event"),
+        (("show", new_id("event")), "`edgewise events list` shows"),
+        (("retry", new_id("event")), "`edgewise events list` shows"),
         (("retry", applied), "this one is applied"),
     ):
         refused = run(stored, *words)

@@ -44,6 +44,8 @@ async def test_a_turn_goes_from_the_gate_to_the_last_packet_in_the_order_of_the_
         assert metrics.model == "scripted"
         assert metrics.attempts == 1
         assert 300 <= (metrics.endpoint_ms or 0) < 2_000
+        for measured in (metrics.endpoint_ms, metrics.endpoint_to_audio_ms):
+            assert measured == round(measured or 0, 1), "in tenths of a millisecond"
         assert [packet for _, packet in client.packets] == [
             packet_of(sentence, index) for sentence in range(2) for index in range(10)
         ]

@@ -54,6 +54,8 @@ def test_all_is_well_on_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run_doctor(settings_of(tmp_path, api_key="hidden-0123456789")) == 0
     told = capsys.readouterr().out
     assert "all that is needed is there" in told
+    assert re.search(r"note\W+managed model", told)
+    assert not re.search(r"^\W+no\W", told, re.MULTILINE)
     assert "hidden" not in told
     assert "EDGEWISE_API_KEY" in told
 

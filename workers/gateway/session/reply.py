@@ -211,7 +211,8 @@ class Reply:
         timings = self._known.model_dump()
         attempts += max(0, timings.pop("tries") - 1)
         if self.ended_at is not None:
-            timings["endpoint_ms"] = self.silence_s * 1000
+            timings["endpoint_ms"] = round(self.silence_s * 1000, 1)
             if self._first_audio_at is not None:
-                timings["endpoint_to_audio_ms"] = (self._first_audio_at - self.ended_at) * 1000
+                to_audio_s = self._first_audio_at - self.ended_at
+                timings["endpoint_to_audio_ms"] = round(to_audio_s * 1000, 1)
         return ReplyMetrics(reply_id=self.reply_id, attempts=attempts, **timings)
