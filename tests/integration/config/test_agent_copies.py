@@ -12,9 +12,6 @@ from workers.errors import StorageUnavailableError
 from workers.settings import Settings
 from workers.storage.agents.copies import STORE_COPY, copy_arguments, copy_key
 from workers.storage.agents.lookup import AgentStore
-from workers.storage.agents.rows import (
-    put_agent,
-)
 from workers.storage.database import open_engine, writing
 from workers.storage.redis_client import connect
 
@@ -54,8 +51,7 @@ async def test_an_old_copy_is_looked_up_again(engine: Engine, redis: Redis) -> N
     agents = AgentStore(engine, redis)
     first = store(engine, change()).agent
     await agents.get(first.id)
-    with writing(engine) as connection:
-        put_agent(connection, "default", first.model_copy(update={"name": "b"}))
+    store(engine, change("b", agent_id=first.id))
     assert (await agents.get(first.id)) == first
     await redis.expire(copy_key(first.id), 3600)
     found = await agents.get(first.id)
@@ -76,8 +72,7 @@ async def test_an_agent_that_is_gone_leaves_no_copy(engine: Engine, redis: Redis
 
 async def test_a_late_reader_does_not_put_an_older_copy_back(engine: Engine, redis: Redis) -> None:
     older = store(engine, change())
-    with writing(engine) as connection:
-        newer = put_agent(connection, "default", older.agent.model_copy(update={"name": "b"}))
+    newer = store(engine, change("b", agent_id=older.agent.id))
     key = copy_key(older.agent.id)
     assert await redis.eval(STORE_COPY, 1, key, *copy_arguments(newer)) == 1
     assert await redis.eval(STORE_COPY, 1, key, *copy_arguments(older)) == 0

@@ -21,10 +21,10 @@ from workers.storage.agents.rows import (
     find_agent,
     page_of_agents,
     position_of,
-    put_agent,
     remove_agents,
 )
 from workers.storage.database import open_engine, reading, writing
+from workers.storage.events.inbox import accept_event
 from workers.storage.events.reports import report_event
 from workers.storage.events.withdrawal import withdraw_events
 from workers.storage.tables import metadata
@@ -214,11 +214,14 @@ def test_an_event_in_an_unknown_form_is_rejected_and_not_quoted(engine: Engine) 
 
 def test_a_changed_agent_keeps_its_creation_and_counts_its_version(engine: Engine) -> None:
     first = store(engine, change())
-    later = first.agent.model_copy(update={"name": "b", "created_at": NOW + timedelta(days=1)})
     with writing(engine) as connection:
-        second = put_agent(connection, "default", later)
+        event_id = accept_event(connection, change("b", agent_id=first.agent.id))
+    outcome = apply_at(engine, event_id, NOW)
+    assert outcome is not None
+    second = outcome.stored
+    assert second is not None
     assert (second.version, second.agent.name) == (2, "b")
-    assert second.agent.created_at == first.agent.created_at
+    assert second.agent.created_at == first.agent.created_at < second.agent.updated_at
     with reading(engine) as connection:
         assert find_agent(connection, first.agent.id) == second
 

@@ -42,7 +42,7 @@ from schemas.turn import (
 from tests.servers.model_server import ModelServer
 from workers.celery_app import make_celery
 from workers.settings import Settings
-from workers.storage.agents.rows import put_agent
+from workers.storage.agents.rows import StoredAgent, add_agents
 from workers.storage.database import open_engine, writing
 from workers.storage.redis_client import connect
 from workers.storage.sessions.conversation import History
@@ -276,6 +276,6 @@ def store_agent(settings: Settings, tools: tuple[ToolView, ...] = ()) -> Agent:
     upgrade(settings)
     engine = open_engine(settings)
     with writing(engine) as connection:
-        put_agent(connection, "default", agent)
+        add_agents(connection, [StoredAgent(account="default", version=1, agent=agent)])
     engine.dispose()
     return agent

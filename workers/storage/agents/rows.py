@@ -65,26 +65,6 @@ def remove_agents(connection: Connection, agent_ids: Collection[str]) -> None:
         connection.execute(delete(agents).where(agents.c.id.in_(agent_ids)))
 
 
-def put_agent(
-    connection: Connection, account: str, agent: Agent, *, occurred_at: datetime | None = None
-) -> StoredAgent:
-    """Store an agent, new or changed; its creation, once stored, stays as it was.
-
-    `occurred_at` is when the newest change to it came about.
-    """
-    held = find_agent(connection, agent.id)
-    if held is None:
-        stored = StoredAgent(account=account, version=1, agent=agent, occurred_at=occurred_at)
-        add_agents(connection, [stored])
-        return stored
-    kept = agent.model_copy(update={"created_at": held.agent.created_at})
-    stored = StoredAgent(
-        account=held.account, version=held.version + 1, agent=kept, occurred_at=occurred_at
-    )
-    replace_agents(connection, [stored])
-    return stored
-
-
 def page_of_agents(
     connection: Connection, account: str, limit: int, after: Position | None
 ) -> list[Agent]:
