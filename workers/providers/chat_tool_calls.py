@@ -25,12 +25,24 @@ class _Call:
     length: int = 0
 
     @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
+
+    @property
     def is_whole(self) -> bool:
+        return self._in_one_way() is not None
+
+    @property
+    def content(self) -> tuple[int | None, str, str, str]:
+        """What is equal where a server says one call twice."""
+        return self.index, self.id, self.name, self._in_one_way() or self.arguments
+
+    def _in_one_way(self) -> str | None:
+        """Return the arguments with their JSON spelt in one way, None where they are not whole."""
         try:
-            json.loads("".join(self.pieces))
+            return json.dumps(json.loads(self.arguments), sort_keys=True)
         except (ValueError, RecursionError):
-            return False
-        return True
+            return None
 
     def write(self, text: str) -> None:
         text = text[: MAX_ARGUMENTS + 1 - self.length]
@@ -56,33 +68,40 @@ class ToolCallParts:
         name, arguments = function.get("name") or "", function.get("arguments")
         if not isinstance(call_id, str) or not isinstance(name, str):
             raise TypeError("an id or a name is no text")
-        call = self._find(index if isinstance(index, int) else None, call_id, name)
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+        text = text if arguments else ""
+        place = index if isinstance(index, int) else None
+        call = self._find(place, call_id, name, has_arguments=bool(text.strip()))
         if call is None:
             return
         call.id = call.id or call_id[:_MAX_ID]
         call.name = call.name or name[: _MAX_NAME + 1]
-        if arguments:
-            call.write(arguments if isinstance(arguments, str) else json.dumps(arguments))
+        if text:
+            call.write(text)
 
     def whole(self) -> tuple[ToolCall, ...]:
-        """Return the calls that have a name, each with an id of its own."""
+        """Return the calls that have a name, each once, with an id of its own."""
         taken: set[str] = set()
-        calls = []
+        calls, said = [], set()
         for call in self._calls:
-            if not call.name:
+            if not call.name or (call.id and call.content in said):
                 continue
+            said.add(call.content)
             call.id = whole_text(call.id)
             if not call.id or call.id in taken:
                 call.id = new_id("call")
             taken.add(call.id)
-            arguments = whole_text("".join(call.pieces))
-            calls.append(ToolCall(call.id, whole_text(call.name), arguments))
+            calls.append(ToolCall(call.id, whole_text(call.name), whole_text(call.arguments)))
         return tuple(calls)
 
-    def _find(self, index: int | None, call_id: str, name: str) -> _Call | None:
+    def _find(
+        self, index: int | None, call_id: str, name: str, *, has_arguments: bool
+    ) -> _Call | None:
         """Return the call that a piece belongs to, a new one where it begins one; None if full."""
         held = self._held(index)
-        if held is not None and not _begins_another(held, index, call_id, name):
+        if held is not None and not _begins_another(
+            held, index, call_id, name, has_arguments=has_arguments
+        ):
             return held
         if self._is_full or len(self._calls) >= MAX_CALLS:
             self._is_full = True
@@ -96,8 +115,13 @@ class ToolCallParts:
         return same[-1] if same else None
 
 
-def _begins_another(held: _Call, index: int | None, call_id: str, name: str) -> bool:
+def _begins_another(
+    held: _Call, index: int | None, call_id: str, name: str, *, has_arguments: bool
+) -> bool:
     if call_id and held.id:
-        return call_id[:_MAX_ID] != held.id
+        if call_id[:_MAX_ID] != held.id:
+            return True
+        # Whole arguments have no more: a server has one id for all calls, or says a call again.
+        return has_arguments and bool(name) and held.is_whole
     # Without index and id, a name after whole arguments can only be the next call's.
     return index is None and bool(name) and bool(held.name) and held.is_whole

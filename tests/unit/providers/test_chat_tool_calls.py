@@ -106,6 +106,36 @@ def test_calls_without_ids_get_ids_of_their_own(empty: str | None, *, with_index
     assert {call.arguments for call in (one, other)} == {CITY}
 
 
+@pytest.mark.parametrize("place", [{}, {"index": 0}])
+def test_whole_calls_of_one_id_are_calls_of_their_own(place: dict[str, int]) -> None:
+    events = read(
+        chunk(piece(**place, id="a", name="weather", arguments="{}")),
+        chunk(piece(**place, id="a", name="weather", arguments=CITY)),
+        chunk(piece(**place, id="a", name="time", arguments={"zone": "CET"}), reason="stop"),
+    )
+    assert isinstance(events[0], ToolCalls)
+    calls = events[0].calls
+    assert [(call.name, call.arguments) for call in calls] == [
+        ("weather", "{}"),
+        ("weather", CITY),
+        ("time", TIME),
+    ]
+    assert len({call.id for call in calls}) == 3
+
+
+@pytest.mark.parametrize("place", [{}, {"index": 0}])
+@pytest.mark.parametrize("again", [CITY, '{"city":"Bern"}', {"city": "Bern"}, "", "\n", None])
+def test_a_call_that_is_said_again_is_one(place: dict[str, int], again: object) -> None:
+    events = read(
+        chunk(piece(**place, id="a", name="weather", arguments='{"city": "Be')),
+        chunk(piece(**place, id="a", name="weather", arguments='rn"}')),
+        chunk(piece(**place, id="a", name="weather", arguments=again), reason="tool_calls"),
+    )
+    assert isinstance(events[0], ToolCalls)
+    (call,) = events[0].calls
+    assert (call.id, call.name, json.loads(call.arguments)) == ("a", "weather", {"city": "Bern"})
+
+
 def test_text_before_the_calls_comes_first_and_arguments_may_be_an_object() -> None:
     events = read(
         chunk(content="Let me look. "),
