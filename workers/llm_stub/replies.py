@@ -26,7 +26,7 @@ def tokens_of(request: Request, script: Script, say: str) -> Iterator[str]:
         text = _told(request) or say
     words = [f"{word} " for word in text.split(" ")]
     if script.tokens is None:
-        return iter(words)
+        return itertools.chain(words, _until_the_fault(script, len(words)))
     return _limited(itertools.cycle(words), script.tokens)
 
 
@@ -58,6 +58,12 @@ def _endless(name: str) -> Iterator[str]:
         for number in itertools.count(1)
         for token in ("This is sentence", f" number {number}", " of a long story. ")
     )
+
+
+def _until_the_fault(script: Script, said: int) -> Iterator[str]:
+    """Yield what is missing so that something is left to say when things go wrong."""
+    missing = (script.after or 0) + 1 - said if script.is_fault else 0
+    return itertools.islice(_endless("story"), max(0, missing))
 
 
 def _limited(tokens: Iterator[str], most: int | None) -> Iterator[str]:

@@ -83,6 +83,16 @@ async def test_tools_are_called_and_their_answers_told(client: openai.AsyncOpenA
         assert ids == ["call_stub_0", "call_stub_1"]
 
 
+async def test_a_fault_comes_after_as_many_tokens_as_asked_for_however_short_the_text(
+    http: httpx.AsyncClient, stub: LlmStub
+) -> None:
+    answer = await http.post("/chat/completions", json=ask("stub-close@40"))
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line]
+    said = [event["choices"][0]["delta"]["content"] for event in events][1:]
+    assert len(said) == stub.requests[0].sent_tokens == 40
+    assert "".join(said).startswith("One two three. This is sentence number 1 of a long story.")
+
+
 async def test_models_are_listed_and_a_slip_is_no_model(client: openai.AsyncOpenAI) -> None:
     names = [model.id async for model in await client.models.list()]
     assert {"stub", "stub-stall", "stub-gzip", "stub-tools"} <= set(names)
