@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, Protocol
 
-from pydantic_core import from_json
-
 from schemas.batch import MAX_ROW_BYTES, RowError
+from workers.strict_json import NotJsonError, parse_json
 
 BOM: Final = b"\xef\xbb\xbf"
 
@@ -47,16 +46,13 @@ def too_long(line: int) -> RawRow:
 
 
 def json_row(line: int, text: bytes) -> RawRow:
-    """Return the row that a piece of JSON holds."""
+    """Return the row that a piece of JSON holds, read as strictly as the body of a request."""
     try:
-        text.decode()
-        fields = from_json(text, allow_inf_nan=False)
+        fields = parse_json(text.decode())
     except UnicodeDecodeError:
         return bad_row(line, "the row is not UTF-8")
-    except ValueError as error:
-        if "recursion limit" in str(error):
-            return bad_row(line, "the row is nested too deep")
-        return bad_row(line, "the row is not valid JSON")
+    except NotJsonError as error:
+        return bad_row(line, f"the row {error}")
     if not isinstance(fields, dict):
         return bad_row(line, "the row is no JSON object")
     return RawRow(line, fields)

@@ -77,7 +77,7 @@ def _apply(client: "httpx.Client", file: Path) -> list[RowError]:
                 errors.append(row.error)
                 continue
             lines.append(row.line)
-            yield json.dumps(row.fields, default=str).encode() + b"\n"
+            yield json.dumps(row.fields, ensure_ascii=False).encode() + b"\n"
 
     first = next(sent := body(), None)
     if first is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.batch import RowError
-from workers.batch_files.rows import FileError, RawRow, bad_row
+from workers.batch_files.rows import FileError, RawRow
 
 SUFFIXES: Final = (".yaml", ".yml")
 
@@ -15,13 +15,12 @@ def read_yaml(file: Path) -> Iterator[RawRow]:
     """Yield the rows of a file, `line` being where each begins; raises FileError."""
     import yaml
 
+    from workers.commands.yaml_values import row_of
+
     loader = _loader(file)
     try:
         for node in _rows(loader):
-            if isinstance(node, yaml.MappingNode):
-                yield RawRow(_line(node), loader.construct_document(node))
-            else:
-                yield bad_row(_line(node), "the row is no mapping of fields")
+            yield row_of(loader, node)
     except yaml.YAMLError as error:
         raise _no_yaml(error) from None
     finally:
@@ -45,9 +44,11 @@ def at_fields(file: Path, errors: Sequence[RowError]) -> list[RowError]:
 
 
 def _rows_by_line(file: Path) -> dict[int, Any]:
+    from workers.commands.yaml_values import line_of
+
     loader = _loader(file)
     try:
-        return {_line(node): node for node in reversed(_rows(loader))}
+        return {line_of(node): node for node in reversed(_rows(loader))}
     finally:
         loader.dispose()
 
@@ -66,8 +67,13 @@ def _rows(loader: Any) -> list[Any]:
     """Return the nodes of the rows: those of the list that the file is, or that `agents` is."""
     import yaml
 
-    found = loader.get_single_node()
+    try:
+        found = loader.get_single_node()
+    except RecursionError:
+        raise FileError("is nested too deep") from None
     if isinstance(found, yaml.MappingNode):
+        if sum(key.value == "agents" for key, _ in found.value) > 1:
+            raise FileError("holds `agents` twice")
         found = _child(found, "agents")
     if not isinstance(found, yaml.SequenceNode):
         raise FileError("holds no list of agents")
@@ -76,12 +82,14 @@ def _rows(loader: Any) -> list[Any]:
 
 def _line_of(node: Any, path: str) -> int:
     """Return the line of the innermost part of a path that is there."""
-    line = _line(node)
+    from workers.commands.yaml_values import line_of
+
+    line = line_of(node)
     for name in path.split(".") if path else ():
         node = _child(node, name)
         if node is None:
             break
-        line = _line(node)
+        line = line_of(node)
     return line
 
 
@@ -93,10 +101,6 @@ def _child(node: Any, name: str) -> Any:
     if isinstance(node, yaml.SequenceNode) and name.isdecimal() and int(name) < len(node.value):
         return node.value[int(name)]
     return None
-
-
-def _line(node: Any) -> int:
-    return int(node.start_mark.line) + 1
 
 
 def _no_yaml(error: Exception) -> FileError:

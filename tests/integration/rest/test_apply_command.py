@@ -133,6 +133,18 @@ def test_in_yaml_the_line_of_the_field_is_named_that_was_refused(
         assert told == ["agents.yaml:2: name", "agents.yaml:10: voice"], done.stderr
 
 
+def test_what_json_does_not_know_is_refused_in_yaml_with_and_without_dry_run(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    wrong = FILE.replace("name: Kitchen", "name: 2024-01-02")
+    (tmp_path / "agents.yaml").write_text(f"{wrong}  greeting: Grüße 😀\n  greeting: b\n")
+    for words in ((), ("--dry-run",)):
+        done = run(client, tmp_path, "apply", "agents.yaml", *words, KITCHEN_KEY="sk-1")
+        assert done.returncode == 1
+        told = re.findall(r"^agents.yaml:(\d+): ", done.stderr, re.MULTILINE)
+        assert told == ["3", "12"], done.stderr
+
+
 def test_what_cannot_be_applied_at_all_is_said_in_one_line(
     client: httpx.Client, tmp_path: Path
 ) -> None:

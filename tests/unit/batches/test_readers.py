@@ -175,9 +175,10 @@ def test_a_row_of_a_megabyte_is_an_error_and_is_not_kept(
     [
         (b'{"a": 1', "the row is not valid JSON"),
         (b'{"a": "\xff"}', "the row is not UTF-8"),
-        (b'{"a": ' + b"[" * 5_000 + b"]" * 5_000 + b"}", "the row is nested too deep"),
+        (b'{"a": ' + b"[" * 5_000 + b"]" * 5_000 + b"}", "the row is nested more than 64 deep"),
+        (b'{"a": 1, "b": {"c": 1, "c": 1}}', "the row has a name twice in one object"),
         (b"[1]", "the row is no JSON object"),
-        (b'{"a": NaN}', "the row is not valid JSON"),
+        (b'{"a": NaN}', "the row has NaN or Infinity, which JSON does not know"),
     ],
 )
 def test_a_line_that_is_no_row_is_an_error_of_its_line(text: bytes, message: str) -> None:
