@@ -8,10 +8,12 @@ EdgewiseError
 ├── InvalidBaseUrlError     a model endpoint's URL is not written as it must be
 ├── BlockedAddressError     a model endpoint is not on the public internet, nor allowed
 ├── UnresolvedHostError     a model endpoint's name has no address
+│   └── TemporarilyUnresolvedError    name servers do not say whether it has one
 ├── InvalidToolError        a tool's schema cannot be used
 ├── ToolError               a call of a tool failed; `answer` is what it said, if anything
 ├── KeysUnavailableError    keys for secrets are lost, wrong or open to others
 ├── CredentialsUnavailableError    a stored or sealed secret cannot be opened
+│   └── SealedForAnotherKeyError    its private key is not here
 ├── TranscriptionError      the speech-to-text engine failed
 └── SynthesisError          the text-to-speech engine failed
 """
@@ -92,6 +94,10 @@ class UnresolvedHostError(EdgewiseError):
     retryable: ClassVar[bool] = True
 
 
+class TemporarilyUnresolvedError(UnresolvedHostError):
+    """Name servers do not say in time whether a name has an address: it may well have one."""
+
+
 class InvalidToolError(EdgewiseError):
     """A tool's schema cannot be used; the message says why."""
 
@@ -118,6 +124,10 @@ class CredentialsUnavailableError(EdgewiseError):
     """A stored or sealed secret cannot be opened; nothing of it is in the message."""
 
     code: ClassVar[str] = "credentials_unavailable"
+
+
+class SealedForAnotherKeyError(CredentialsUnavailableError):
+    """A secret was sealed for a pair whose private key is not here (any more, or yet)."""
 
 
 class TranscriptionError(EdgewiseError):

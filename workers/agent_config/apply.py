@@ -16,6 +16,7 @@ from schemas.config_event import ConfigResult
 from workers.agent_config.opening import Check, open_event
 from workers.agent_config.settling import Outcome, settle_group
 from workers.agent_config.vault import Vault
+from workers.agent_config.waiting import hold_back
 from workers.errors import StorageUnavailableError
 from workers.storage.batches.batch import count_dead
 from workers.storage.database import reading, writing
@@ -88,8 +89,8 @@ def apply_event(
     """Take the lease of a pending event, apply it in one transaction, return what became of it.
 
     None where there is nothing to do: no such event, settled already, its time is up, be it only
-    once it is opened, another is on it, or this attempt failed and there will be another. Raises
-    StorageUnavailableError, and then nothing happened.
+    once it is opened, another is on it, or this attempt came to nothing and there will be another.
+    Raises StorageUnavailableError, and then nothing happened.
     """
     owner, now = new_owner(), clock()
     lease = _Lease(event_id, owner)
@@ -125,7 +126,9 @@ def _attempt(
         return None
     event = open_event(leased, vault, check)
     with writing(engine) as connection:
-        outcomes = settle_group(connection, vault, [event], lease.owner, clock())
+        now = clock()
+        decidable = hold_back(connection, vault, [event], lease.owner, now)
+        outcomes = settle_group(connection, vault, decidable.events, lease.owner, now)
     return outcomes[0] if outcomes else None
 
 

@@ -9,11 +9,12 @@ from typing import Final
 
 from schemas.agent import LlmView, too_many
 from schemas.tool import ToolView
-from workers.agent_config.refusal import ChangeRefusedError
+from workers.agent_config.refusal import ChangeRefusedError, NotNowError
 from workers.errors import (
     BlockedAddressError,
     InvalidBaseUrlError,
     InvalidToolError,
+    TemporarilyUnresolvedError,
     UnresolvedHostError,
 )
 from workers.providers.base_url import BaseUrl
@@ -21,6 +22,7 @@ from workers.providers.base_url_policy import BaseUrlPolicy, check_base_url
 from workers.providers.resolve import Resolve, system_resolve
 from workers.providers.tool_parameters import check_parameters
 
+NAMES_AWAY: Final = "names are not resolved at the moment, so nothing was changed"
 RESOLVE_S: Final = 2.5
 """How long names may take to resolve; a REST call waits for 5 s in all."""
 
@@ -106,9 +108,7 @@ class EndpointCheck:
     def _wait(self, param: str, found: "concurrent.futures.Future[BaseUrl]") -> None:
         try:
             found.result(2 * RESOLVE_S)
+        except (TemporarilyUnresolvedError, TimeoutError):
+            raise NotNowError(NAMES_AWAY, "names_unavailable", param) from None
         except (InvalidBaseUrlError, BlockedAddressError, UnresolvedHostError) as error:
             raise ChangeRefusedError(str(error), "validation_error", param) from None
-        except TimeoutError:
-            raise ChangeRefusedError(
-                "names are not resolved at the moment", "unavailable"
-            ) from None

@@ -1,6 +1,7 @@
 """Applying events in groups, each in one transaction: rows of a batch, or what came together.
 
-Events whose agent has an earlier event that is not settled yet are left for later. Where a name
+Events whose agent has an earlier event that is not settled yet are left for later; what cannot
+be decided now rests. Where a name
 does not resolve in time, or one of the group is poisonous, they are given back: each is then
 applied alone, and dies alone.
 """
@@ -17,11 +18,13 @@ from workers.agent_config.apply import LEASE_S, Clock, new_owner
 from workers.agent_config.opening import Check, open_group
 from workers.agent_config.settling import Outcome, settle_group
 from workers.agent_config.vault import Vault
+from workers.agent_config.waiting import hold_back
 from workers.errors import StorageUnavailableError
 from workers.storage.batches.rows import claim_group, put_back
 from workers.storage.database import writing
 from workers.storage.events.group_leases import claim_events, with_earlier_events
 from workers.storage.events.leases import give_back_all
+from workers.storage.events.resting import resting_until
 from workers.storage.events.rows import LeasedEvent
 
 GROUP: Final = 250
@@ -67,10 +70,11 @@ def apply_group(
     Raises StorageUnavailableError; what was taken is then given back, or its lease runs out.
     """
 
-    def claim(connection: Connection, owner: str, _: datetime, until: datetime) -> _Claimed:
-        claimed = claim_group(connection, batch_id, owner, until=until, limit=size)
+    def claim(connection: Connection, owner: str, now: datetime, until: datetime) -> _Claimed:
+        claimed = claim_group(connection, batch_id, owner, now=now, until=until, limit=size)
         behind = with_earlier_events(connection, claimed)
-        put_back(connection, behind, owner)
+        late = [row for row in claimed if row.event_id in behind]
+        put_back(connection, behind, owner, resting_until(connection, late, now))
         return _without(claimed, behind)
 
     within_s = lease_s / 2
@@ -118,10 +122,16 @@ def _apply_claimed(
     size = len(rows) + behind
     if not rows:
         return Applied([], [], behind, size) if behind else None
+    resting = set[str]()
+    if all(row.has_rested for row in rows):
+        within_s = lease_s / 2  # none of those that wait with it is in a hurry
     try:
         opened = open_group(rows, vault, check, within_s)
         with writing(engine) as connection:
-            outcomes = settle_group(connection, vault, opened, owner, clock())
+            now = clock()
+            decidable = hold_back(connection, vault, opened, owner, now)
+            outcomes = settle_group(connection, vault, decidable.events, owner, now)
+            resting = decidable.resting
     except StorageUnavailableError:
         with contextlib.suppress(StorageUnavailableError), writing(engine) as connection:
             give_back_all(connection, [row.event_id for row in rows], owner, now)
@@ -130,7 +140,7 @@ def _apply_claimed(
         log.warning("a group of events is taken apart", error=type(error).__name__, size=len(rows))
         outcomes = []
     settled = {outcome.result.event_id for outcome in outcomes}
-    alone = [row.event_id for row in rows if row.event_id not in settled]
+    alone = [row.event_id for row in rows if row.event_id not in settled | resting]
     if alone:
         with writing(engine) as connection:
             give_back_all(connection, alone, owner, clock())

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from schemas.agent import LlmView
 from schemas.config_event import AgentChange, AgentDelete, AgentUpsert, Change, read_change
 from schemas.tool import ToolView
-from workers.agent_config.refusal import ChangeRefusedError
+from workers.agent_config.endpoints import NAMES_AWAY
+from workers.agent_config.refusal import ChangeRefusedError, NotNowError
 from workers.agent_config.secret_values import open_secrets
 from workers.agent_config.settling import OpenedEvent
 from workers.agent_config.vault import Vault
@@ -45,7 +46,8 @@ def open_group(
 ) -> list[OpenedEvent]:
     """As `open_event` for many, each endpoint judged once.
 
-    Those whose endpoints are not judged within so many seconds are left out.
+    Those whose endpoints are not judged within so many seconds are left out; where names cannot
+    be resolved at the moment, they are taken for some of those.
     """
     changes: dict[str, Change | ChangeRefusedError] = {}
     for event in leased:
@@ -56,6 +58,7 @@ def open_group(
     found = [change for change in changes.values() if not isinstance(change, ChangeRefusedError)]
     parts = {key: part for change in found for key, part in _parts(change).values()}
     judged = _judge(parts, check, within_s)
+    are_names_away = any(map(_is_name_away, judged.values()))
     opened = []
     for event in leased:
         change = changes[event.event_id]
@@ -63,7 +66,14 @@ def open_group(
             opened.append(_opened(event, refusal=change))
         elif all(key in judged for key, _ in _parts(change).values()):
             opened.append(_judged(event, change, vault, judged))
+        elif event.has_rested or (are_names_away and not event.has_caller):
+            away = NotNowError(NAMES_AWAY, "names_unavailable")
+            opened.append(_opened(event, refusal=away))
     return opened
+
+
+def _is_name_away(refusal: ChangeRefusedError | None) -> bool:
+    return isinstance(refusal, NotNowError) and refusal.reason == "names_unavailable"
 
 
 def _judged(
@@ -77,8 +87,7 @@ def _judged(
         if refusal is not None:
             field = (refusal.param or "").split(".", 2)[2:]
             param = ".".join((place, *field)) if field else refusal.param
-            there = ChangeRefusedError(str(refusal), refusal.error_code, param)
-            return _opened(leased, refusal=there)
+            return _opened(leased, refusal=refusal.with_param(param))
     try:
         return _with_keys(leased, change, vault)
     except ChangeRefusedError as refusal:
@@ -145,9 +154,11 @@ def _opened(
 ) -> OpenedEvent:
     return OpenedEvent(
         id=leased.event_id,
+        whose=(leased.account, leased.agent_id),
         change=change,
         accepted_at=from_microseconds(leased.accepted_at),
         refusal=refusal,
         batch_id=leased.batch_id,
         line=leased.line,
+        has_caller=leased.has_caller,
     )

@@ -7,9 +7,10 @@ not storm: an event is claimed in the database before it is sent, so it goes out
 """
 
 import contextlib
+import itertools
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -20,16 +21,21 @@ from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
+from schemas.config_event import MOST_AT_ONCE
 from workers.errors import StorageUnavailableError
 from workers.storage.batches.rows import has_lost_rows, regroup
 from workers.storage.batches.sweep import claim_stalled, has_leftovers, stalled, sweep_leftovers
 from workers.storage.database import reading, writing
-from workers.storage.events.inbox import RESEND_S, send_batch, send_event
+from workers.storage.events.inbox import RESEND_S, send_batch, send_event, send_events
 from workers.storage.events.leases import claim_overdue, overdue
 from workers.storage.events.withdrawal import withdraw_overdue
 
 EVERY_S: Final = 1.0
 AT_A_TIME: Final = 100
+RESTED_EVERY: Final = 4
+"""At every so manieth look, those that have rested are sent: each time they may keep one of a
+worker's slots for seconds, in vain, and calls that wait have the others.
+"""
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +74,23 @@ def reconcile(engine: Engine, send: Callable[[str], None], now: datetime) -> int
     return len(claimed)
 
 
+def reconcile_rested(engine: Engine, send: Callable[[Sequence[str]], None], now: datetime) -> int:
+    """Send events that have rested again, together: what they wait for may be away still.
+
+    Raises as `reconcile` does.
+    """
+    with reading(engine) as connection:
+        late = overdue(connection, now, MOST_AT_ONCE, rested=True)
+    if not late:
+        return 0
+    next_time = now + timedelta(seconds=RESEND_S)
+    with writing(engine) as connection:
+        claimed = [each for each in late if claim_overdue(connection, each, now, next_time)]
+    if claimed:
+        send(claimed)
+    return len(claimed)
+
+
 def reconcile_batches(engine: Engine, send: Callable[[str], None], now: datetime) -> int:
     """Send batches that stalled again and return how many; remove what is left of given-up ones.
 
@@ -97,10 +120,13 @@ def reconcile_batches(engine: Engine, send: Callable[[str], None], now: datetime
 
 def _run(engine: Engine, celery: Celery, stop: threading.Event) -> None:
     send, send_group = partial(send_event, celery), partial(send_batch, celery)
+    looks = itertools.count()
     while not stop.wait(EVERY_S * random.uniform(0.5, 1.5)):  # noqa: S311  # spreads load, guards nothing
         try:
             count = reconcile_batches(engine, send_group, datetime.now(UTC))
             count += reconcile(engine, send, datetime.now(UTC))
+            if next(looks) % RESTED_EVERY == 0:
+                count += reconcile_rested(engine, partial(send_events, celery), datetime.now(UTC))
         except (StorageUnavailableError, BrokerError, RedisError) as error:
             log.warning("overdue config events were not sent", error=type(error).__name__)
         else:

@@ -6,15 +6,18 @@ They are the keys of its LLM entries and then the values of its tools' headers, 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import structlog
 from pydantic import SecretStr
 
 from schemas.agent import LlmView
 from schemas.config_event import AgentChange, AgentRotate, AgentUpsert
 from schemas.tool import ToolView
-from workers.agent_config.refusal import ChangeRefusedError
+from workers.agent_config.refusal import ChangeRefusedError, NotNowError
 from workers.agent_config.vault import Vault
-from workers.errors import CredentialsUnavailableError, KeysUnavailableError
+from workers.errors import (
+    CredentialsUnavailableError,
+    KeysUnavailableError,
+    SealedForAnotherKeyError,
+)
 from workers.secrets.binding import Binding
 from workers.secrets.key_ring import KeyEncryptionKey
 from workers.secrets.places import (
@@ -25,8 +28,6 @@ from workers.secrets.places import (
 )
 from workers.storage.agents.llm_rows import StoredEntry
 from workers.storage.agents.tool_rows import StoredHeader
-
-log = structlog.get_logger(__name__)
 
 Opened = tuple[SecretStr | None, ...]
 """The secrets of a change, in order; None keeps the one that is stored for the same endpoint."""
@@ -53,7 +54,8 @@ def open_secrets(
 ) -> Opened:
     """Return the secrets of a change in clear.
 
-    Raises ChangeRefusedError where they are not there or cannot be opened now.
+    Raises ChangeRefusedError where they are not there or do not open here, and NotNowError where
+    the key to open them is away.
     """
     places = places_of(change)
     if not places:
@@ -65,8 +67,10 @@ def open_secrets(
             None if text is None else vault.open(text, place)
             for text, place in zip(sealed, places, strict=True)
         )
-    except (KeysUnavailableError, CredentialsUnavailableError) as error:
+    except (KeysUnavailableError, SealedForAnotherKeyError) as error:
         raise keys_unavailable(error) from None
+    except CredentialsUnavailableError as error:
+        raise ChangeRefusedError(f"{error}, so nothing was changed") from None
 
 
 def places_of(change: AgentUpsert | AgentChange | AgentRotate) -> list[Binding]:
@@ -155,13 +159,11 @@ def make_headers(
 
 
 def keys_unavailable(
-    error: KeysUnavailableError | CredentialsUnavailableError,
-) -> ChangeRefusedError:
-    """Return the refusal for one whose keys cannot be stored now; the log says what is to mend."""
-    log.error("a secret cannot be stored", code=error.code, reason=str(error))
-    return ChangeRefusedError(
-        "keys cannot be stored at the moment, so nothing was changed", "unavailable"
-    )
+    error: KeysUnavailableError | SealedForAnotherKeyError,
+) -> NotNowError:
+    """Return the refusal for one whose keys cannot be stored now."""
+    message = "keys cannot be stored at the moment, so nothing was changed"
+    return NotNowError(message, "keys_unavailable", detail=str(error))
 
 
 def _headers(tools: Sequence[ToolView]) -> list[tuple[tuple[str, str], str]]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple
 
+import structlog
 from sqlalchemy import Connection
 
 from schemas.batch import RowError
@@ -44,6 +45,8 @@ from workers.storage.batches.batch import Effect, count_rows, note_errors
 from workers.storage.events.rows import refuse_settled, settle_held
 from workers.storage.webhooks.outbox import Told, announce_results
 
+log = structlog.get_logger(__name__)
+
 
 class Outcome(NamedTuple):
     """What became of an event: its result, and the agent as it is stored or was before it went."""
@@ -57,6 +60,8 @@ class OpenedEvent(NamedTuple):
     """An event that is ready to be applied, its secrets in clear: they live no longer than this."""
 
     id: str
+    whose: tuple[str, str]
+    """The account and the agent that it is about."""
     change: Change | None
     """None where it cannot be read; `refusal` says so."""
     accepted_at: datetime
@@ -65,6 +70,8 @@ class OpenedEvent(NamedTuple):
     """Why it is not applied, where that is known before."""
     batch_id: str | None = None
     line: int | None = None
+    has_caller: bool = False
+    """Somebody waits for what becomes of it, and not for long."""
 
 
 def settle_group(
@@ -230,6 +237,7 @@ class _Settling:
         try:
             return self._writer.key_to_write_under(self._connection, self._now)
         except KeysUnavailableError as error:
+            log.error("a secret cannot be stored", reason=str(error))  # noqa: TRY400  # the message is the whole story
             raise keys_unavailable(error) from None
 
     def _remove(

@@ -9,11 +9,15 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pydantic import SecretStr
 from sqlalchemy import Connection
 
-from workers.errors import CredentialsUnavailableError, KeysUnavailableError
+from workers.errors import (
+    CredentialsUnavailableError,
+    KeysUnavailableError,
+    SealedForAnotherKeyError,
+)
 from workers.secrets.binding import Binding
 from workers.secrets.envelope import decrypt, encrypt
 from workers.secrets.key_ring import KeyEncryptionKey, KeyRingReader, read_key_ring
-from workers.secrets.unsealing import read_private_key, unseal
+from workers.secrets.unsealing import read_private_keys, sealed_for, unseal
 from workers.storage.secret_keys import current_key, make_first
 
 
@@ -21,8 +25,8 @@ class Vault:
     """Opens sealed keys and encrypts them under the current key; reads key files when needed."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self._read_private = partial(read_private_key, folder, environment)
-        self._private: X25519PrivateKey | None = None
+        self._read_private = partial(read_private_keys, folder, environment)
+        self._private: dict[str, X25519PrivateKey] = {}
         self.keys = KeyRingReader(partial(read_key_ring, folder, environment))
 
     def to_envelope(self, key: KeyEncryptionKey, secret: SecretStr, binding: Binding) -> bytes:
@@ -36,15 +40,17 @@ class Vault:
     def open(self, sealed: str, binding: Binding) -> SecretStr:
         """Return a sealed value.
 
-        Raises CredentialsUnavailableError, or KeysUnavailableError where the private key is lost.
+        Raises CredentialsUnavailableError, its SealedForAnotherKeyError where the private key of
+        that pair is not here, or KeysUnavailableError where none is.
         """
-        if self._private is not None:
-            try:
-                return unseal(self._private, sealed, binding)
-            except CredentialsUnavailableError:
-                pass  # the pair may have been made anew since it was read
-        self._private = self._read_private()
-        return unseal(self._private, sealed, binding)
+        pair = sealed_for(sealed)
+        if pair not in self._private:
+            self._private = self._read_private()
+        if pair not in self._private:
+            raise SealedForAnotherKeyError(
+                f"sealed for the pair {pair}, whose private key is not here"
+            )
+        return unseal(self._private[pair], sealed, binding)
 
     def key_to_write_under(self, connection: Connection, now: datetime) -> KeyEncryptionKey:
         """Return the current key; the newest one becomes it where the database never knew any.

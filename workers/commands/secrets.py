@@ -32,6 +32,7 @@ def init(
 ) -> None:
     """Make the keys that a new home lacks; `edgewise up` does it at its first start."""
     from workers.secrets.key_ring import KEYS_VARIABLE, make_key, read_key_ring
+    from workers.secrets.lost_pairs import give_up_lost
     from workers.secrets.make_keys import make_missing_keys
     from workers.secrets.rotation import adopt_key
 
@@ -44,7 +45,10 @@ def init(
         read_key_ring(folder, os.environ)
     with database() as engine:
         current = adopt_key(engine, _keys(), despite_loss=despite_loss)
+        given_up = give_up_lost(engine, folder, os.environ) if despite_loss else 0
     typer.echo(f"current key: {current}")
+    if given_up:
+        typer.echo(f"changes that cannot be opened any more, given up: {given_up}")
 
 
 @secrets.command("list")

@@ -11,7 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from workers.errors import BlockedAddressError, InvalidBaseUrlError, UnresolvedHostError
+from workers.errors import (
+    BlockedAddressError,
+    InvalidBaseUrlError,
+    TemporarilyUnresolvedError,
+    UnresolvedHostError,
+)
 from workers.providers.base_url import HTTPS_PORT, BaseUrl, as_address, parse_base_url
 from workers.providers.base_url_allow import ALLOW_NOTHING, Allow
 from workers.providers.public_address import IpAddress, is_metadata, is_public
@@ -105,15 +110,15 @@ async def check_base_url(
 ) -> BaseUrl:
     """Return a user's `base_url` normalised, its host's addresses judged.
 
-    Raises InvalidBaseUrlError, BlockedAddressError, or UnresolvedHostError when the name has no
-    address or none is found in `deadline_s` seconds.
+    Raises InvalidBaseUrlError, BlockedAddressError, UnresolvedHostError when the name has no
+    address, or TemporarilyUnresolvedError when that is not known in `deadline_s` seconds.
     """
     url = policy.judge_text(text)
     try:
         async with asyncio.timeout(deadline_s):
             addresses = await resolve(url.host)
     except TimeoutError:
-        raise UnresolvedHostError("the host's name was not resolved in time") from None
+        raise TemporarilyUnresolvedError("the host's name was not resolved in time") from None
     policy.judge_addresses(url.host, url.port, addresses)
     return url
 

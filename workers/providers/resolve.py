@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from workers.errors import UnresolvedHostError
+from workers.errors import TemporarilyUnresolvedError, UnresolvedHostError
 from workers.providers.base_url import as_address
 from workers.providers.public_address import IpAddress
 
@@ -15,8 +15,12 @@ RESOLVE_S: Final = 5.0
 """How long to wait for the addresses of a name when an entry is configured."""
 THREADS: Final = 64
 
+_TEMPORARY: Final = {socket.EAI_AGAIN, socket.EAI_MEMORY, socket.EAI_SYSTEM}
+"""What says nothing about the name, but of the name servers or of this machine."""
+
 Resolve = Callable[[str], Awaitable[tuple[IpAddress, ...]]]
-"""From a normalised host to at least one address; raises UnresolvedHostError.
+"""From a normalised host to at least one address; raises UnresolvedHostError, or
+TemporarilyUnresolvedError where it cannot be known now.
 
 Whoever calls it sets the deadline.
 """
@@ -26,13 +30,16 @@ _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="resolve")
 
 
 async def system_resolve(host: str) -> tuple[IpAddress, ...]:
-    """Return the host's addresses, best first (RFC 6724); raises UnresolvedHostError."""
+    """Return the host's addresses, best first (RFC 6724); raises as `Resolve` says."""
     address = as_address(host)
     if address is not None:
         return (address,)
     try:
         return await asyncio.get_running_loop().run_in_executor(_threads, _look_up, host)
-    except OSError:
+    except OSError as error:
+        if error.errno in _TEMPORARY:
+            message = "the host's name cannot be resolved at the moment"
+            raise TemporarilyUnresolvedError(message) from None
         raise UnresolvedHostError("the host's name has no address") from None
 
 

@@ -49,7 +49,9 @@ def entries(engine: Engine, stored: Settings) -> EntryReader:
 
 def put(engine: Engine, settings: Settings, vault: Vault, event: Change, key: str = KEY) -> Outcome:
     seals = sealed(keys_folder(settings.home_path), event, key)
-    outcome = apply_at(engine, accept(engine, event, seals), NOW, vault)
+    until = NOW + timedelta(seconds=5)
+    event_id = accept(engine, event, seals, expires_at=until)
+    outcome = apply_at(engine, event_id, NOW, vault)
     assert outcome is not None
     return outcome
 
@@ -255,7 +257,7 @@ def test_a_seal_for_another_place_is_refused_and_nothing_is_changed(
     seals = sealed(keys_folder(stored.home_path), other, KEY)
     outcome = apply_at(engine, accept(engine, event, seals), NOW, vault)
     assert outcome is not None
-    assert (outcome.result.status, outcome.result.code) == ("rejected", "unavailable")
+    assert (outcome.result.status, outcome.result.code) == ("rejected", "invalid_request")
     without = apply_at(engine, accept(engine, event), NOW, vault)
     assert without is not None
     assert without.result.status == "rejected"

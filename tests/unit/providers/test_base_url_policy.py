@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from workers.errors import (
     BlockedAddressError,
     ConfigurationError,
     InvalidBaseUrlError,
+    TemporarilyUnresolvedError,
     UnresolvedHostError,
 )
 from workers.providers.base_url_allow import Allow, operators_allow, parse_allow, users_allow
@@ -91,8 +93,30 @@ async def test_a_resolver_that_hangs_is_given_up() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    with pytest.raises(UnresolvedHostError, match="in time"):
+    with pytest.raises(TemporarilyUnresolvedError, match="in time"):
         await check_base_url("https://a.example.com", BaseUrlPolicy(), hang, deadline_s=0.01)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_temporary"),
+    [
+        (socket.gaierror(socket.EAI_AGAIN, "try again"), True),
+        (socket.gaierror(socket.EAI_SYSTEM, "no file descriptors"), True),
+        (socket.gaierror(socket.EAI_NONAME, "no such name"), False),
+        (socket.gaierror(socket.EAI_NODATA, "no address"), False),
+        (socket.gaierror(socket.EAI_FAIL, "the server refuses"), False),
+    ],
+)
+async def test_name_servers_that_are_away_say_nothing_about_the_name(
+    monkeypatch: pytest.MonkeyPatch, error: socket.gaierror, *, is_temporary: bool
+) -> None:
+    def look_up(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(UnresolvedHostError) as caught:
+        await check_base_url("https://a.example.com", BaseUrlPolicy())
+    assert isinstance(caught.value, TemporarilyUnresolvedError) is is_temporary
 
 
 def test_the_operator_s_list_holds_hosts_with_and_without_port_and_networks() -> None:

@@ -15,6 +15,7 @@ from workers.errors import (
     BlockedAddressError,
     InvalidBaseUrlError,
     KeysUnavailableError,
+    TemporarilyUnresolvedError,
     UnresolvedHostError,
 )
 from workers.gateway.rest_errors import ApiError, unavailable
@@ -50,13 +51,15 @@ class EndpointKeeper:
         self._policy = policy
 
     async def check(self, url: str) -> None:
-        """Raise ApiError, 422, unless webhooks may be sent there."""
+        """Raise ApiError unless webhooks may be sent there: 422, 503 where that cannot be known."""
         base, mark, query = url.partition("?")
         if mark and not _QUERY.fullmatch(query):
             message = "url: its query has characters that none needs"
             raise ApiError(422, "validation_error", message, param="url")
         try:
             await check_base_url(base, self._policy, deadline_s=RESOLVE_S)
+        except TemporarilyUnresolvedError:
+            raise unavailable("names are not resolved at the moment") from None
         except (InvalidBaseUrlError, BlockedAddressError, UnresolvedHostError) as error:
             raise ApiError(422, "validation_error", f"url: {error}", param="url") from None
 

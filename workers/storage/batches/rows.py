@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
@@ -11,11 +11,11 @@ from schemas.config_event import Change
 from schemas.ids import new_id
 from workers.storage.batches.tables import batches
 from workers.storage.events.group_leases import take_found
+from workers.storage.events.leases import is_free
+from workers.storage.events.resting import GROUP_ATTEMPTS
 from workers.storage.events.rows import LeasedEvent, newest_accepted
 from workers.storage.tables import config_events, to_microseconds
 
-GROUP_ATTEMPTS: Final = 2
-"""How often a row is tried in a group; after that its last attempt is made alone."""
 _columns = config_events.c
 
 
@@ -63,6 +63,7 @@ def claim_group(
     batch_id: str,
     owner: str,
     *,
+    now: datetime,
     until: datetime,
     limit: int,
 ) -> list[LeasedEvent]:
@@ -78,6 +79,7 @@ def claim_group(
         .where(
             _columns.account == account,
             _columns.status == "staged",
+            is_free(now),
             batches.c.status == "running",
         )
         .order_by(_columns.accepted_at, _columns.line)
@@ -87,12 +89,14 @@ def claim_group(
     return take_found(connection, wanted, owner, until)
 
 
-def put_back(connection: Connection, event_ids: Collection[str], owner: str) -> None:
-    """Leave claimed rows to a later group; the attempt does not count."""
+def put_back(
+    connection: Connection, event_ids: Collection[str], owner: str, until: int | None
+) -> None:
+    """Leave claimed rows to a later group, not before `until`; the attempt does not count."""
     held = update(config_events).where(
         _columns.id.in_(event_ids), _columns.status == "pending", _columns.lease_owner == owner
     )
-    values = {"lease_owner": None, "lease_until": None, "attempts": _columns.attempts - 1}
+    values = {"lease_owner": None, "lease_until": until, "attempts": _columns.attempts - 1}
     connection.execute(held.values(status="staged", **values))
 
 

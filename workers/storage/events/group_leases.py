@@ -92,13 +92,14 @@ def with_earlier_events(connection: Connection, rows: Sequence[LeasedEvent]) -> 
 def with_open_events(
     connection: Connection, event_ids: Collection[str], now: datetime
 ) -> list[str]:
-    """Return one of these events for each of their agents that has an event to be applied."""
+    """Return one of these events for each of their agents that has an event to be applied now."""
     other = config_events.alias()
     waits = select(other.c.id).where(
         other.c.account == _columns.account,
         other.c.agent_id == _columns.agent_id,
         is_open(other.c),
         is_timely(now, other.c),
+        is_free(now, other.c),
     )
     query = (
         select(func.min(_columns.id))

@@ -10,11 +10,22 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, case, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    and_,
+    case,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from workers.storage.batches.tables import batches
-from workers.storage.events.rows import update_in_order
+from workers.storage.events.rows import RESTING, update_in_order
 from workers.storage.tables import config_events, to_microseconds
 from workers.storage.webhooks.outbox import Told, announce_results
 
@@ -162,11 +173,21 @@ def revive(connection: Connection, event_id: str, now: datetime) -> bool:
     return connection.execute(dead.values(**values)).rowcount == 1
 
 
-def overdue(connection: Connection, now: datetime, limit: int) -> list[str]:
-    """Return events that should have been settled by now, the most overdue first."""
+def overdue(
+    connection: Connection, now: datetime, limit: int, *, rested: bool = False
+) -> list[str]:
+    """Return events that should have been settled by now, the most overdue first.
+
+    Those that have rested are left to a look of their own: they may be many, and in vain.
+    """
+    has_rested = and_(func.coalesce(_columns.message, "").in_(RESTING), _columns.attempts == 0)
     query = (
         select(_columns.id)
-        .where(_pending, _columns.due_at <= to_microseconds(now))
+        .where(
+            _pending,
+            _columns.due_at <= to_microseconds(now),
+            has_rested if rested else not_(has_rested),
+        )
         .order_by(_columns.due_at)
         .limit(limit)
     )
@@ -188,9 +209,9 @@ def is_open(columns: _Columns = _columns) -> ColumnElement[bool]:
     return or_(columns.status == "pending", staged)
 
 
-def is_free(now: datetime) -> ColumnElement[bool]:
+def is_free(now: datetime, columns: _Columns = _columns) -> ColumnElement[bool]:
     """Nobody is on it, and it does not rest."""
-    return or_(_columns.lease_until.is_(None), _columns.lease_until <= to_microseconds(now))
+    return or_(columns.lease_until.is_(None), columns.lease_until <= to_microseconds(now))
 
 
 def is_timely(now: datetime, columns: _Columns = _columns) -> ColumnElement[bool]:

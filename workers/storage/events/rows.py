@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from sqlalchemy import (
     Column,
@@ -28,6 +28,10 @@ from schemas.config_event import Change
 from schemas.error import ErrorCode
 from workers.storage.tables import config_events, to_microseconds
 
+Reason = Literal["keys_unavailable", "names_unavailable"]
+"""Why an event rests: keys for secrets are away, or the name servers."""
+RESTING: Final[frozenset[str]] = frozenset(get_args(Reason))
+
 
 class LeasedEvent(NamedTuple):
     """An event that a worker holds the lease of, its change still as text."""
@@ -42,13 +46,17 @@ class LeasedEvent(NamedTuple):
     batch_id: str | None
     line: int | None
     """Which row of which batch it is."""
+    has_caller: bool
+    """Somebody waits for what becomes of it, and not for long."""
+    has_rested: bool
+    """It could not be decided before, as something was away."""
 
 
 def leased_columns() -> list[Column[Any]]:
     """Return the columns that `as_leased` wants."""
     columns = config_events.c
     names = ("id", "account", "agent_id", "body", "sealed", "accepted_at", "batch_id", "line")
-    return [columns[name] for name in names]
+    return [columns[name] for name in (*names, "expires_at", "message")]
 
 
 def as_leased(row: Row[Any]) -> LeasedEvent:
@@ -62,6 +70,8 @@ def as_leased(row: Row[Any]) -> LeasedEvent:
         accepted_at=row.accepted_at,
         batch_id=row.batch_id,
         line=row.line,
+        has_caller=row.expires_at is not None,
+        has_rested=row.message in RESTING,
     )
 
 

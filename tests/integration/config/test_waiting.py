@@ -1,0 +1,315 @@
+"""Changes that were accepted while keys or name servers are away: they wait, and none is lost."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select
+
+from tests.integration.config.keys import NOW, accept, change, new_vault, sealed, upsert
+from tests.integration.config.staged import batch, counts, post, row
+from tests.integration.config.stored_agents import apply_at
+from tests.integration.config.test_rotation import run as run_secrets
+from workers.agent_config.apply import apply_in_order
+from workers.agent_config.endpoints import EndpointCheck
+from workers.agent_config.groups import Applied, apply_group, apply_named
+from workers.agent_config.reconcile import reconcile, reconcile_batches, reconcile_rested
+from workers.agent_config.together import apply_together
+from workers.agent_config.vault import Vault
+from workers.agent_config.waiting import PATIENCE
+from workers.errors import TemporarilyUnresolvedError, UnresolvedHostError
+from workers.providers.base_url_policy import BaseUrlPolicy
+from workers.providers.public_address import IpAddress
+from workers.secrets.key_files import keys_folder
+from workers.secrets.key_ring import key_files
+from workers.settings import Settings
+from workers.storage.database import reading, writing
+from workers.storage.events.leases import revive
+from workers.storage.events.reports import EventReport, report_event
+from workers.storage.tables import config_events
+
+RESTED = NOW + timedelta(seconds=60)
+"""Whatever rests has rested by then."""
+
+
+@pytest.fixture
+def keys(stored: Settings) -> Path:
+    new_vault(stored)
+    return keys_folder(stored.home_path)
+
+
+@pytest.fixture
+def vault(keys: Path) -> Vault:
+    return Vault(keys, {})
+
+
+def moved_away(file: Path) -> Path:
+    return file.rename(file.parent.parent / file.name)
+
+
+def put_back(file: Path, keys: Path) -> None:
+    file.rename(keys / file.name)
+
+
+def report(engine: Engine, event_id: str) -> EventReport:
+    with reading(engine) as connection:
+        found = report_event(connection, event_id)
+    assert found is not None
+    return found
+
+
+def seals_left(engine: Engine) -> int:
+    with reading(engine) as connection:
+        query = select(config_events.c.id).where(config_events.c.sealed.is_not(None))
+        return len(connection.execute(query).all())
+
+
+def sent_again(engine: Engine, now: datetime) -> list[str]:
+    """What a worker sends again of what has rested; it says nothing twice."""
+    sent: list[Sequence[str]] = []
+    reconcile_rested(engine, sent.append, now)
+    reconcile_rested(engine, sent.append, now)
+    return [event_id for each in sent for event_id in each]
+
+
+class Names:
+    """A name service that a test turns on and off."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = TemporarilyUnresolvedError("not now")
+
+    async def __call__(self, _host: str) -> tuple[IpAddress, ...]:
+        if self.error is not None:
+            raise self.error
+        return (ip_address("9.9.9.9"),)
+
+
+@pytest.mark.parametrize("lost", ["the current key", "the private key"])
+def test_a_change_that_nobody_waits_for_waits_for_its_keys(
+    engine: Engine, keys: Path, vault: Vault, lost: str
+) -> None:
+    with writing(engine) as connection:
+        vault.key_to_write_under(connection, NOW)
+    event = upsert()
+    event_id = accept(engine, event, sealed(keys, event, "sk-1"))
+    (file,) = key_files(keys)
+    away = moved_away(file if lost == "the current key" else keys / "sealing.private")
+    fresh = Vault(keys, {})
+
+    assert list(apply_in_order(engine, event_id, lambda: NOW, fresh)) == []
+
+    rests = report(engine, event_id)
+    assert (rests.status, rests.message, rests.attempts) == ("pending", "keys_unavailable", 0)
+    assert rests.due_at is not None
+    assert rests.due_at > NOW
+    assert seals_left(engine) == 1
+    assert apply_at(engine, event_id, NOW, fresh) is None, "it is not tried while it rests"
+    assert sent_again(engine, NOW) == []
+    for _ in range(5):
+        assert apply_at(engine, event_id, RESTED, fresh) is None
+    assert report(engine, event_id).attempts == 0, "it never dies of it"
+
+    put_back(away, keys)
+    later = RESTED + timedelta(seconds=60)
+    assert reconcile(engine, lambda _: pytest.fail("sent alone"), later) == 0
+    assert sent_again(engine, later) == [event_id]
+    outcome = apply_at(engine, event_id, later, fresh)
+    assert outcome is not None
+    assert outcome.result.status == "applied"
+    assert report(engine, event_id).message is None
+    assert seals_left(engine) == 0
+
+
+def test_a_call_that_waits_is_told_to_come_back(engine: Engine, keys: Path) -> None:
+    event = upsert()
+    until = NOW + timedelta(seconds=5)
+    event_id = accept(engine, event, sealed(keys, event, "sk-1"), expires_at=until)
+    moved_away(keys / "sealing.private")
+    outcome = apply_at(engine, event_id, NOW, Vault(keys, {}))
+    assert outcome is not None
+    assert (outcome.result.status, outcome.result.code) == ("rejected", "unavailable")
+    assert seals_left(engine) == 0
+
+
+def test_a_batch_waits_for_its_keys_and_holds_up_nothing_else(
+    engine: Engine, stored: Settings, keys: Path, vault: Vault
+) -> None:
+    with writing(engine) as connection:
+        vault.key_to_write_under(connection, NOW)
+    rows = [row(n, llm=[("m", f"sk-{n}")], settings=stored) for n in range(1, 6)]
+    rows += [row(6, "renamed", external_id="x1"), row(7)]
+    batch_id = post(engine, rows)
+    (file,) = key_files(keys)
+    away = moved_away(file)
+    fresh = Vault(keys, {})
+
+    def group(now: datetime) -> Applied | None:
+        return apply_group(engine, batch_id, lambda: now, fresh, size=4)
+
+    first, second = group(NOW), group(NOW)
+    assert first is not None
+    assert (first.outcomes, first.alone, first.behind) == ([], [], 0)
+    assert second is not None
+    assert len(second.outcomes) == 1, "a row without keys goes on"
+    assert second.behind == 1, "what follows of an agent does not overtake"
+    assert group(NOW) is None, "nobody asks for the others while they rest"
+    sent: list[str] = []
+    assert reconcile_batches(engine, sent.append, NOW + timedelta(seconds=1)) == 0
+    assert counts(engine, batch_id) == {"created": 1}
+    assert seals_left(engine) == 5
+
+    put_back(away, keys)
+    assert reconcile_batches(engine, sent.append, RESTED) == 1
+    while group(RESTED):
+        pass
+    assert counts(engine, batch_id) == {"created": 6, "updated": 1}
+    assert batch(engine, batch_id).status == "done"
+    assert seals_left(engine) == 0
+
+
+def test_events_that_have_rested_are_tried_together_and_in_order(
+    engine: Engine, keys: Path
+) -> None:
+    events = [upsert() for _ in range(3)]
+    ids = [accept(engine, each, sealed(keys, each, "sk-1")) for each in events]
+    behind = accept(engine, change(events[0].agent_id, name="b"), at=NOW + timedelta(seconds=1))
+    other = accept(engine, upsert(), at=NOW)
+    away = moved_away(keys / "sealing.private")
+    fresh = Vault(keys, {})
+    applied = apply_named(engine, [*ids, behind, other], lambda: NOW, fresh)
+    assert applied is not None
+    assert [outcome.result.event_id for outcome in applied.outcomes] == [other]
+    assert applied.alone == []
+    assert {report(engine, each).message for each in (*ids, behind)} == {"keys_unavailable"}
+    together = apply_together(
+        engine, ids, lambda: NOW, fresh, send=lambda _: pytest.fail("sent alone while it rests")
+    )
+    assert list(together) == []
+
+    put_back(away, keys)
+    again = sent_again(engine, RESTED)
+    assert sorted(again) == sorted([*ids, behind])
+    settled = list(apply_together(engine, again, lambda: RESTED, fresh))
+    assert [len(outcomes) for outcomes in settled] == [4]
+    assert {report(engine, each).status for each in again} == {"applied"}
+
+
+def test_a_replaced_pair_opens_what_was_sealed_for_the_former_one(
+    engine: Engine, stored: Settings, keys: Path, vault: Vault
+) -> None:
+    event, other = upsert(), upsert()
+    event_id = accept(engine, event, sealed(keys, event, "sk-1"))
+    (keys / "sealing.private").rename(keys / "sealing-former.private")
+    (keys / "sealing.public").unlink()
+    assert run_secrets(stored, "init").returncode == 0
+    other_id = accept(engine, other, sealed(keys, other, "sk-2"))
+    for each in (event_id, other_id):
+        outcome = apply_at(engine, each, NOW, vault)
+        assert outcome is not None
+        assert outcome.result.status == "applied"
+
+
+def test_a_change_for_a_lost_pair_waits_until_the_operator_lets_it_go(
+    engine: Engine, stored: Settings, keys: Path, vault: Vault
+) -> None:
+    lost, other = upsert(), upsert()
+    lost_id = accept(engine, lost, sealed(keys, lost, "sk-1"))
+    batch_id = post(engine, [row(1, llm=[("m", "sk-1")], settings=stored)])
+    for name in ("sealing.private", "sealing.public"):
+        (keys / name).unlink()
+    assert run_secrets(stored, "init").returncode == 0
+    other_id = accept(engine, other, sealed(keys, other, "sk-2"))
+    assert apply_at(engine, lost_id, NOW, vault) is None
+    assert apply_group(engine, batch_id, lambda: NOW, vault) is not None
+    moved_away(keys / "sealing.private")
+    assert apply_at(engine, other_id, NOW, Vault(keys, {})) is None
+    put_back(keys.parent / "sealing.private", keys)
+    assert report(engine, lost_id).message == "keys_unavailable"
+
+    let_go = run_secrets(stored, "init", "--despite-loss")
+
+    assert "given up: 2" in let_go.stdout, let_go.stderr
+    sent: list[str] = []
+    now = datetime.now(NOW.tzinfo) + timedelta(seconds=60)
+    assert reconcile(engine, sent.append, now) == 2
+    for event_id in sent:
+        assert apply_at(engine, event_id, now, vault) is not None
+    assert report(engine, lost_id).status == "dead"
+    assert report(engine, lost_id).message == "keys_unavailable"
+    assert counts(engine, batch_id) == {"failed": 1}
+    with writing(engine) as connection:
+        assert revive(connection, lost_id, now), "the pair may turn up all the same"
+    outcome = apply_at(engine, other_id, now, vault)
+    assert outcome is not None
+    assert outcome.result.status == "applied"
+
+
+def test_a_name_that_cannot_be_resolved_now_is_waited_for_but_not_for_ever(
+    engine: Engine, keys: Path, vault: Vault
+) -> None:
+    names = Names()
+    with EndpointCheck.open(BaseUrlPolicy(), BaseUrlPolicy(), names) as check:
+        event, called, spent = upsert(), upsert(), upsert()
+        event_id, spent_id = (
+            accept(engine, each, sealed(keys, each, "sk-1")) for each in (event, spent)
+        )
+        until = NOW + timedelta(seconds=5)
+        called_id = accept(engine, called, sealed(keys, called, "sk-1"), expires_at=until)
+        refused = apply_at(engine, called_id, NOW, vault, check)
+        assert refused is not None
+        assert (refused.result.status, refused.result.code) == ("rejected", "unavailable")
+        assert apply_at(engine, event_id, NOW, vault, check) is None
+        assert apply_at(engine, spent_id, NOW, vault, check) is None
+        assert report(engine, event_id).message == "names_unavailable"
+
+        late = NOW + PATIENCE + timedelta(seconds=1)
+        ended = apply_at(engine, spent_id, late, vault, check)
+        assert ended is not None
+        assert (ended.result.status, ended.result.code, ended.result.param) == (
+            "rejected",
+            "validation_error",
+            "llm.0.base_url",
+        )
+        names.error = None
+        applied = apply_at(engine, event_id, late, vault, check)
+        assert applied is not None
+        assert applied.result.status == "applied"
+
+
+def test_rows_whose_names_cannot_be_resolved_now_rest_and_a_name_without_address_is_refused(
+    engine: Engine, stored: Settings, vault: Vault
+) -> None:
+    names = Names()
+    rows = [row(n, llm=[("m", "sk")], settings=stored) for n in (1, 2)] + [row(3)]
+    with EndpointCheck.open(BaseUrlPolicy(), BaseUrlPolicy(), names) as check:
+        batch_id = post(engine, rows)
+        first = apply_group(engine, batch_id, lambda: NOW, vault, check)
+        assert first is not None
+        assert (len(first.outcomes), first.alone) == (1, [])
+        assert apply_group(engine, batch_id, lambda: NOW, vault, check) is None
+        names.error = UnresolvedHostError("no address")
+        assert apply_group(engine, batch_id, lambda: RESTED, vault, check) is not None
+    assert counts(engine, batch_id) == {"created": 1, "failed": 2}
+
+
+def test_what_was_not_looked_up_in_time_rests_where_names_are_away_but_no_call_that_waits(
+    engine: Engine, keys: Path, vault: Vault
+) -> None:
+    async def names(host: str) -> tuple[IpAddress, ...]:
+        if host.startswith("slow"):
+            await asyncio.Event().wait()
+        raise TemporarilyUnresolvedError(host)
+
+    events = [upsert("https://a.example.com"), upsert("https://slow.example.com")]
+    ids = [accept(engine, each, sealed(keys, each, "sk-1")) for each in events]
+    called = upsert("https://slow2.example.com")
+    until = NOW + timedelta(seconds=5)
+    called_id = accept(engine, called, sealed(keys, called, "sk-1"), expires_at=until)
+    with EndpointCheck.open(BaseUrlPolicy(), BaseUrlPolicy(), names) as check:
+        applied = apply_named(engine, [*ids, called_id], lambda: NOW, vault, check, lease_s=1.0)
+    assert applied is not None
+    assert (applied.outcomes, applied.alone) == ([], [called_id])
+    assert {report(engine, each).message for each in ids} == {"names_unavailable"}
