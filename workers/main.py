@@ -17,6 +17,7 @@ import typer
 from workers.commands.accounts import accounts
 from workers.commands.apply import apply
 from workers.commands.console import plain_errors, read_settings
+from workers.commands.db import db
 from workers.commands.events import events
 from workers.commands.export import export
 from workers.commands.keys import keys
@@ -38,6 +39,7 @@ worker = typer.Typer(help="Run one of the workers.", no_args_is_help=True)
 app.add_typer(worker, name="worker")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
+app.add_typer(db, name="db")
 app.add_typer(events, name="events")
 app.add_typer(secrets, name="secrets")
 app.add_typer(webhooks, name="webhooks")
@@ -133,15 +135,6 @@ def config() -> None:
         from workers.agent_config.worker import run_worker
 
         run_worker(settings)
-
-
-@app.command()
-def migrate() -> None:
-    """Bring the database to the newest form; the parts also do it when they start."""
-    with _process("migrate") as settings:
-        from workers.storage.upgrade import upgrade
-
-        upgrade(settings)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from sqlalchemy import Engine
 
 from workers.celery_app import make_celery
-from workers.errors import StorageUnavailableError
+from workers.errors import ConfigurationError, StorageUnavailableError
 from workers.gateway.configuring.agent_changes import AgentChanges
 from workers.gateway.configuring.batch_inbox import BatchInbox
 from workers.gateway.configuring.endpoint_keeper import EndpointKeeper
@@ -111,6 +111,9 @@ async def _migrate(engine: Engine) -> None:
         except StorageUnavailableError as error:
             log.warning("the database is not there yet", error=str(error))
             await asyncio.sleep(RETRY_S)
+        except ConfigurationError as error:
+            log.error("the database cannot be used", error=str(error))  # noqa: TRY400  # says how to mend it
+            return
         else:
             return
 

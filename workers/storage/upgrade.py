@@ -7,6 +7,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
+from workers.errors import ConfigurationError
 from workers.settings import Settings
 from workers.storage.database import open_engine, reading, writing
 
@@ -18,7 +19,8 @@ def upgrade(settings: Settings) -> None:
     """Run the migrations that are missing; raises StorageUnavailableError.
 
     All of them are one transaction behind one lock: several processes may start at once, and
-    one that is killed half-way leaves nothing behind.
+    one that is killed half-way leaves nothing behind. Raises ConfigurationError where a newer
+    release has been at the database.
     """
     engine = open_engine(settings)
     try:
@@ -34,6 +36,7 @@ def upgrade_engine(engine: Engine) -> None:
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        _refuse_what_is_newer(connection)
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -45,6 +48,15 @@ def is_newest(engine: Engine) -> bool:
         return _revision(connection) == _newest()
 
 
+def _refuse_what_is_newer(connection: Connection) -> None:
+    revision = _revision(connection)
+    if revision is not None and revision not in _known():
+        raise ConfigurationError(
+            f"the database was upgraded by a newer release (to {revision}; this one knows "
+            f"{_newest()}): run that release, or restore the backup from before the upgrade"
+        )
+
+
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
@@ -54,6 +66,13 @@ def _revision(connection: Connection) -> str | None:
 @cache
 def _newest() -> str | None:
     return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(
+        script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()
+    )
 
 
 def _config() -> Config:

@@ -1,20 +1,16 @@
-"""The database: migrations, and events settled by compare-and-set."""
+"""The database: how it is opened, and events settled by compare-and-set."""
 
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
 from schemas.ids import new_id
 from tests.integration.config.stored_agents import NOW, accept, apply_at, change, store
-from tests.servers.parts import configure, environment
+from tests.servers.parts import configure
 from workers.errors import ConfigurationError, StorageUnavailableError
 from workers.settings import Settings
 from workers.storage.agents.rows import (
@@ -27,50 +23,7 @@ from workers.storage.database import open_engine, reading, writing
 from workers.storage.events.inbox import accept_event
 from workers.storage.events.reports import report_event
 from workers.storage.events.withdrawal import withdraw_events
-from workers.storage.tables import metadata
-from workers.storage.upgrade import is_newest, upgrade, upgrade_engine
-
-
-def test_several_processes_migrate_at_once(stored: Settings) -> None:
-    code = (
-        "from workers.settings import Settings\n"
-        "from workers.storage.upgrade import upgrade\n"
-        "upgrade(Settings())"
-    )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code], env=environment(stored), stderr=-1)
-        for _ in range(4)
-    ]
-    results = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
-    assert [code for _, code in results] == [0] * 4, results
-    engine = open_engine(stored)
-    assert is_newest(engine)
-    engine.dispose()
-
-
-def test_the_migrations_make_the_tables_that_the_code_knows(engine: Engine) -> None:
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
-
-
-def test_a_migration_that_breaks_off_leaves_nothing_behind(
-    stored: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from alembic import op
-
-    def cut_short(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    engine = open_engine(stored)
-    with monkeypatch.context() as patch:
-        patch.setattr(op, "create_index", cut_short)
-        with pytest.raises(KeyboardInterrupt):
-            upgrade_engine(engine)
-    assert sa.inspect(engine).get_table_names() == []
-    upgrade_engine(engine)
-    assert is_newest(engine)
-    engine.dispose()
+from workers.storage.upgrade import upgrade
 
 
 def test_sqlite_syncs_each_commit_and_lets_readers_be(settings: Settings) -> None:

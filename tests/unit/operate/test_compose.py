@@ -89,7 +89,7 @@ def test_every_part_runs_once_and_the_server_parts_are_checked_for_health() -> N
         if service.get("command", ["-"])[0].startswith("edgewise")
     }
     assert ours == {
-        "edgewise migrate",
+        "edgewise db upgrade",
         "edgewise gateway",
         "edgewise llm-gateway",
         "edgewise worker turns",
