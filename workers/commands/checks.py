@@ -204,7 +204,9 @@ def check_model(settings: Settings) -> Check:
         mend = f"set {variables}_BASE_URL, _MODEL and _API_KEY to talk to a language model"
         return Check(name, ok=False, found=found, mend=mend, needed=False)
     check = check_endpoint(name, variables, url, key, settings)
-    if check.ok and "managed_llm_model" not in settings.model_fields_set:
+    if not check.ok:
+        return check
+    if "managed_llm_model" not in settings.model_fields_set:
         mend = f"set {variables}_MODEL to a name that the endpoint knows"
         return Check(name, ok=False, found="an endpoint, and no model", mend=mend)
     return replace(check, found=f"{settings.managed_llm_model}: {check.found}")
