@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from schemas.turn import Cancel, ReplyText, TurnError
+from schemas.turn import ReplyText, TurnError
 from tests.fakes.stage import END, SPEECH, Stage
 from tests.integration.turns.chain import Chain, running_chain
 from tests.integration.turns.failed_turn import AT_ONCE_S, clean_turn, failed_turn
@@ -71,7 +71,8 @@ async def test_a_fault_before_the_first_word_is_heard_as_what_it_is(
     chain.budget = HASTY if failure.startswith("timeout") else PATIENT
     chain.servers[0].script = fault
     stage = Stage()
-    error = await failed_turn(chain, stage)
+    within_s = chain.budget.first_token_s if failure.startswith("timeout") else AT_ONCE_S
+    error = await failed_turn(chain, stage, within_s)
     assert error.code == stage.done.metrics.failures[-1].code == failure
     assert len(set(stage.texts)) == len(stage.texts)
     assert stage.texts == [line]
@@ -100,7 +101,8 @@ async def test_a_fault_after_the_first_word_ends_the_reply_and_starts_no_other(
     chain.budget = HASTY if failure.startswith("timeout") else PATIENT
     chain.servers[0].script = f"{fault}@{after}"
     stage = Stage()
-    error = await failed_turn(chain, stage)
+    within_s = chain.budget.between_tokens_s if failure.startswith("timeout") else AT_ONCE_S
+    error = await failed_turn(chain, stage, within_s)
     assert error.code == stage.done.metrics.failures[-1].code == failure
     assert len(set(stage.texts)) == len(stage.texts)
     assert len(chain.servers[0].requests) == 1
@@ -191,27 +193,6 @@ async def test_blanks_are_silence_to_the_user_and_are_covered_like_it(chain: Cha
     assert stage.texts == ["One moment, please.", SLOW]
 
 
-@pytest.mark.parametrize("script", ["stall", "story"])
-async def test_an_interruption_closes_the_connection_within_100_ms(
-    chain: Chain, stalls: Stalls, script: str
-) -> None:
-    server = chain.servers[0]
-    server.script, server.token_s = script, 0.01
-    stage = Stage(real_chat=chain.chat())
-    async with stage.running():
-        stage.say(SPEECH, END)
-        request = await server.wait_for_request()
-        if script == "story":
-            await stage.reply.wait_for(ReplyText)
-        stage.say(Cancel(reason="barge_in"))
-        cancelled_at = time.monotonic()
-        async with asyncio.timeout(2):
-            await request.closed.wait()
-    assert stage.done.status == "cancelled"
-    assert request.closed_at is not None
-    assert stalls.seconds(cancelled_at, request.closed_at) < 0.1
-
-
 @pytest.fixture
 async def relay(chain: Chain) -> AsyncIterator[Relay]:
     server = chain.servers[0]
@@ -254,14 +235,13 @@ async def test_a_cut_of_the_network_that_is_longer_ends_the_reply_with_a_line(
     assert error.code == "timeout_inter_token"
 
 
-@pytest.mark.slow
 async def test_with_the_deadlines_as_they_come_a_cut_of_5_s_is_heard_and_the_next_turn_is_whole(
-    chain: Chain, relay: Relay
+    chain: Chain, relay: Relay, stalls: Stalls
 ) -> None:
     chain.budget = Budget()
     cut_at = time.monotonic()
     stage = await cut_in_mid_reply(chain, relay, 5)
-    assert time.monotonic() - cut_at < 5
+    assert stalls.seconds(cut_at, time.monotonic()) < 5
     assert stage.done.status == "failed"
     assert stage.texts[-1] == BROKEN_OFF
     (error,) = stage.of(TurnError)
