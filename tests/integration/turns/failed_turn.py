@@ -1,6 +1,7 @@
 """A turn that went wrong, and what may not be left of it."""
 
 import asyncio
+import re
 import time
 
 from schemas.turn import ReplyAudio, TurnError
@@ -10,6 +11,7 @@ from tests.servers.memory import Peak
 from tests.servers.stalls import watched
 from workers.providers.pinned_transport import PinnedTransport
 
+THEIRS = re.compile(r"LlmStub\.|Relay\.")
 MEMORY = 20_000_000
 AT_ONCE_S = 3.0
 """No fault that shows by itself takes longer, however long the budget."""
@@ -30,16 +32,17 @@ async def failed_turn(chain: Chain, stage: Stage, within_s: float = AT_ONCE_S) -
 
 async def clean_turn(chain: Chain, stage: Stage, within_s: float = AT_ONCE_S) -> str:
     """Run the turn; return how it ended: in time, with no task, connection or memory kept."""
-    tasks, memory = our_tasks(), Peak()
+    tasks, memory, before = our_tasks(), Peak(), len(chain.servers[0].requests)
     stage.real_chat = chain.chat()
     stage.say(SPEECH, END)
     async with watched() as stalls:
         started = time.monotonic()
         status = await stage.run()
         took_s = stalls.seconds(started, time.monotonic())
+        requests = list(chain.servers[0].requests)[before:]
         async with asyncio.timeout(2):
-            await asyncio.gather(*(request.closed.wait() for request in chain.servers[0].requests))
-        for request in chain.servers[0].requests:
+            await asyncio.gather(*(request.closed.wait() for request in requests))
+        for request in requests:
             assert request.closed_at is not None
             assert stalls.seconds(request.arrived_at, request.closed_at) < within_s + 0.5
     assert took_s < min(chain.budget.total_s, AT_ONCE_S) + 0.5
@@ -52,5 +55,5 @@ async def clean_turn(chain: Chain, stage: Stage, within_s: float = AT_ONCE_S) ->
 
 
 def our_tasks() -> set[asyncio.Task[object]]:
-    """Return all tasks but those of the scripted server, which keeps its connections warm."""
-    return {task for task in asyncio.all_tasks() if "LlmStub" not in repr(task.get_coro())}
+    """Return all tasks but those of the test's servers, which keep connections warm."""
+    return {task for task in asyncio.all_tasks() if not THEIRS.search(repr(task.get_coro()))}
