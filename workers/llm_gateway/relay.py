@@ -6,6 +6,7 @@ gateway must know (usage, an error, the end) are read; the rest goes through as 
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -21,6 +22,8 @@ _NOTABLE: Final = re.compile(
 _EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n)", re.DOTALL)
 _LONGEST_END: Final = 4
 MAX_COUNT: Final = 2**40
+_CUT_OFF: Final = frozenset({"length", "content_filter"})
+"""Reasons to finish that tell the caller why there is nothing: an answer without a word, too."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,26 @@ class Relay:
     def _read_choice(self, choice: Any) -> None:
         if not isinstance(choice, dict):
             raise _bad_sse()
-        delta = choice.get("delta")
-        if isinstance(delta, dict) and any(v for k, v in delta.items() if k != "role"):
+        if has_answer(choice, "delta"):
             self.has_begun = True
         if choice.get("finish_reason"):
-            self.has_begun = self.is_finished = True
+            self.is_finished = True
+
+
+def has_answer(choice: Mapping[str, Any], part: str) -> bool:
+    """Tell whether this part of a choice, `delta` or `message`, says more than a role and blanks.
+
+    A choice that was cut off by the caller's limit or by a filter is an answer without it, too.
+    """
+    said = choice.get(part)
+    if isinstance(said, dict) and any(_is_said(v) for k, v in said.items() if k != "role"):
+        return True
+    reason = choice.get("finish_reason")
+    return isinstance(reason, str) and reason in _CUT_OFF
+
+
+def _is_said(value: Any) -> bool:
+    return bool(value.strip() if isinstance(value, str) else value)
 
 
 def tokens_of(usage: Any) -> Tokens | None:

@@ -16,7 +16,7 @@ import httpcore
 
 from workers.errors import ModelError
 from workers.llm_gateway.models_file import Route
-from workers.llm_gateway.relay import MAX_STREAM_BYTES, in_band
+from workers.llm_gateway.relay import MAX_STREAM_BYTES, has_answer, in_band
 from workers.providers.chat_stream import status_error
 from workers.providers.tls_errors import is_tls
 from workers.providers.warm_connections import WarmConnections
@@ -99,8 +99,11 @@ async def read_whole(response: httpcore.Response) -> tuple[bytes, dict[str, Any]
         raise _bad_answer("the answer is no JSON") from None
     if isinstance(said, dict) and said.get("error"):
         raise in_band(said["error"])
-    if not isinstance(said, dict) or not isinstance(said.get("choices"), list):
+    choices = said.get("choices") if isinstance(said, dict) else None
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise _bad_answer("the answer is no chat completion")
+    if not any(has_answer(choice, "message") for choice in choices):
+        raise ModelError("empty", "the model said nothing", retryable=True)
     return bytes(raw), said
 
 

@@ -54,6 +54,7 @@ def models(tmp_path: Path, upstream_url: str, monkeypatch: pytest.MonkeyPatch) -
     """The operator's file: every script of the upstream under its own name."""
     monkeypatch.setenv("UPSTREAM_KEY", SECRET)
     names = ["plain", "tools", "uncounted", "endless", "silent", "html", "in-band", "fails-late"]
+    names += ["speechless", "no-choices"]
     names += ["breaks-off", "begun-and-broken", "400", "401", "404", "429", "500", "503", "307"]
     file = tmp_path / "models.toml"
     entry = '[models."{0}"]\nbase_url = "{1}"\nmodel = "{0}"\napi_key_env = "UPSTREAM_KEY"\n'

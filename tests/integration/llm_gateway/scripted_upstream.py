@@ -15,6 +15,7 @@ from starlette.routing import Route
 SECRET = "sk-upstream-secret"
 USAGE = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
 STATUSES = {"400": 400, "401": 401, "404": 404, "429": 429, "500": 500, "503": 503, "307": 307}
+SAID: dict[str, tuple[str, ...]] = {"speechless": ()}
 CALL = {
     "index": 0,
     "id": "call_1",
@@ -66,10 +67,13 @@ class ScriptedUpstream:
         said: dict[str, object] = {"role": "assistant", "content": "Hello there."}
         if model == "tools":
             said |= {"content": None, "tool_calls": [_call("{}")]}
+        if model == "speechless":
+            said["content"] = " "
         choice = {"index": 0, "message": said, "finish_reason": "stop", "logprobs": None}
         body = {"id": "c1", "object": "chat.completion", "created": 1, "model": "real-model"}
         usage = {} if model == "uncounted" else {"usage": USAGE}
-        return JSONResponse({**body, "choices": [choice], **usage})
+        choices = [] if model == "no-choices" else [choice]
+        return JSONResponse({**body, "choices": choices, **usage})
 
 
 def _close(asked: Asked) -> None:
@@ -113,7 +117,7 @@ async def _events(body: dict[str, Any], model: str) -> AsyncIterator[bytes]:
             yield _event({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
         yield _event({}, "tool_calls")
     else:
-        for word in ("Hello", " there", "."):
+        for word in SAID.get(model, ("Hello", " there", ".")):
             yield _event({"content": word}, usage=None)
         while model == "endless":
             yield _event({"content": " more"})

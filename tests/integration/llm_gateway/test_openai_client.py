@@ -88,6 +88,7 @@ async def test_the_models_are_listed_and_described(client: AsyncOpenAI) -> None:
         ("503", openai.InternalServerError, 503),
         ("html", openai.InternalServerError, 502),
         ("in-band", openai.InternalServerError, 502),
+        ("speechless", openai.InternalServerError, 502),
         ("nobody", openai.InternalServerError, 502),
         ("unheard-of", openai.NotFoundError, 404),
     ],
@@ -128,7 +129,9 @@ async def test_a_failure_in_mid_stream_is_raised_after_what_came(
     assert SECRET not in str(raised.value)
 
 
-@pytest.mark.parametrize("broken", ["500", "nobody", "html", "begun-and-broken", "silent"])
+@pytest.mark.parametrize(
+    "broken", ["500", "nobody", "html", "begun-and-broken", "silent", "speechless"]
+)
 async def test_a_fallback_answers_where_nothing_was_said_yet(
     client: AsyncOpenAI, broken: str
 ) -> None:
@@ -153,11 +156,12 @@ async def test_no_fallback_answers_once_something_was_said(
     assert [asked.body["model"] for asked in upstream.asked] == ["breaks-off"]
 
 
+@pytest.mark.parametrize("broken", ["500", "speechless", "no-choices"])
 async def test_a_whole_answer_has_fallbacks_too_and_the_built_in_one_may_be_last(
-    client: AsyncOpenAI, upstream: ScriptedUpstream
+    client: AsyncOpenAI, upstream: ScriptedUpstream, broken: str
 ) -> None:
     answer = await client.chat.completions.create(
-        model="500",
+        model=broken,
         messages=ASKED,
         extra_body={"fallbacks": [{"model": "html"}, {"model": "edgewise-offline"}]},
     )

@@ -67,6 +67,7 @@ BEFORE_ANY = {
     "stall": "timeout_first_token",
     "keepalive@0": "timeout_first_token",
     "role-only@0": "timeout_first_token",
+    "blanks@0": "timeout_first_token",
     "reset@0": "disconnected",
     "close@0": "empty",
     "only-done@0": "empty",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import ModelError
-from workers.llm_gateway.relay import Relay, Tokens
+from workers.llm_gateway.relay import Relay, Tokens, has_answer
 
 
 def event(delta: dict[str, Any] | None, reason: str | None = None, **more: Any) -> bytes:
@@ -66,6 +66,38 @@ def test_a_tool_call_is_content() -> None:
     assert relay.has_begun
 
 
+def test_blanks_are_held_back_and_come_with_the_first_word() -> None:
+    relay, blank = Relay(passes_usage=False), event({"content": "\n\n"})
+    held = relay.feed(ROLE + blank)
+    assert not relay.has_begun
+    assert held + relay.feed(WORDS[0]) == ROLE + blank + WORDS[0]
+    assert relay.has_begun
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_an_end_that_says_why_there_is_nothing_is_an_answer(reason: str) -> None:
+    raw = ROLE + event({}, reason)
+    assert through(Relay(passes_usage=False), [raw + DONE]) == raw
+
+
+@pytest.mark.parametrize(
+    ("choice", "answers"),
+    [
+        ({}, False),
+        ({"message": None}, False),
+        ({"message": {"role": "assistant", "content": "\n"}, "finish_reason": "stop"}, False),
+        ({"message": {"content": None, "tool_calls": []}, "finish_reason": "tool_calls"}, False),
+        ({"message": {"content": "Yes."}}, True),
+        ({"message": {"content": None, "refusal": "No."}}, True),
+        ({"message": {"content": None, "tool_calls": [{"id": "c"}]}}, True),
+        ({"message": {"content": ""}, "finish_reason": "length"}, True),
+        ({"message": {"content": ""}, "finish_reason": ["length"]}, False),
+    ],
+)
+def test_a_choice_is_an_answer_by_what_it_says(choice: dict[str, Any], *, answers: bool) -> None:
+    assert has_answer(choice, "message") is answers
+
+
 def test_the_end_may_lack_its_blank_line_and_its_done() -> None:
     raw = b"".join([ROLE, *WORDS, STOP]).removesuffix(b"\n\n")
     relay = Relay(passes_usage=False)
@@ -78,6 +110,9 @@ def test_the_end_may_lack_its_blank_line_and_its_done() -> None:
         (b"", "empty"),
         (ROLE, "empty"),
         (DONE, "empty"),
+        (ROLE + STOP + DONE, "empty"),
+        (ROLE + event({"content": "\n "}) + STOP + USAGE + DONE, "empty"),
+        (event({}, "tool_calls") + DONE, "empty"),
         (ROLE + WORDS[0], "incomplete"),
         (ROLE + WORDS[0] + DONE, "incomplete"),
         (b"data: {broken\n\n", "bad_sse"),
