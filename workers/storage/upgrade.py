@@ -35,7 +35,7 @@ def upgrade_engine(engine: Engine) -> None:
         return
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            _wait_for_other_processes(connection)
         _refuse_what_is_newer(connection)
         config = _config()
         config.attributes["connection"] = connection
@@ -46,6 +46,19 @@ def is_newest(engine: Engine) -> bool:
     """Tell whether every migration has run; raises StorageUnavailableError."""
     with reading(engine) as connection:
         return _revision(connection) == _newest()
+
+
+def _wait_for_other_processes(connection: Connection) -> None:
+    """Take the lock under which one process migrates, and let statements take what they take.
+
+    The deadlines of an engine are those of a request: an index over a large table takes longer,
+    and so does the process that makes it. For the lock of a table the deadline stays in force,
+    because everybody else queues behind one who waits for it, say while a backup runs.
+    """
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SET LOCAL lock_timeout = 0"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
 
 
 def _refuse_what_is_newer(connection: Connection) -> None:

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -9,10 +11,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
-from tests.servers.parts import environment
+from tests.servers.parts import configure, environment
+from tests.servers.postgres import Postgres
 from tests.servers.system import command
 from workers.settings import Settings
-from workers.storage.database import open_engine, writing
+from workers.storage import database
+from workers.storage.database import open_engine, reading, writing
 from workers.storage.tables import metadata
 from workers.storage.upgrade import is_newest, upgrade_engine
 
@@ -56,6 +60,73 @@ def test_a_migration_that_breaks_off_leaves_nothing_behind(
     assert sa.inspect(engine).get_table_names() == []
     upgrade_engine(engine)
     assert is_newest(engine)
+    engine.dispose()
+
+
+HELD = """
+import threading
+from alembic import op
+from workers.settings import Settings
+from workers.storage.upgrade import upgrade
+
+def hold(*_, **__):
+    print("tables are made, indexes are not", flush=True)
+    threading.Event().wait()
+
+op.create_index = hold
+upgrade(Settings())
+"""
+
+
+def test_a_migration_that_is_killed_leaves_nothing_behind_and_is_done_by_the_next(
+    stored: Settings,
+) -> None:
+    killed = subprocess.Popen(
+        [sys.executable, "-c", HELD], env=environment(stored), stdout=subprocess.PIPE
+    )
+    with killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == b"tables are made, indexes are not\n"
+        killed.kill()
+    engine = open_engine(stored)
+    assert sa.inspect(engine).get_table_names() == []
+    again = subprocess.run(
+        [command("edgewise"), "db", "upgrade"], env=environment(stored), timeout=60, check=False
+    )
+    assert again.returncode == 0
+    assert is_newest(engine)
+    engine.dispose()
+
+
+def test_on_postgresql_a_migration_takes_what_it_takes_and_others_wait_for_it(
+    settings: Settings, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic import op
+
+    hasty = {"options": "-c statement_timeout=200 -c lock_timeout=100"}
+    monkeypatch.setattr(database, "_POSTGRES_CONNECT", hasty)
+    engine = open_engine(configure(settings, database_url=postgres.new_database()))
+    began = threading.Event()
+    create_index = op.create_index
+
+    def slow(*words: object, **options: object) -> None:
+        if not began.is_set():
+            began.set()
+            op.get_bind().execute(sa.text("SELECT pg_sleep(0.6)"))
+            locks = op.get_bind().execute(sa.text("SHOW lock_timeout")).scalar()
+            assert locks == "100ms"
+        create_index(*words, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(op, "create_index", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(upgrade_engine, engine)
+        assert began.wait(20)
+        second = pool.submit(upgrade_engine, engine)
+        first.result()
+        second.result()
+    assert is_newest(engine)
+    with reading(engine) as connection:  # the deadlines of requests are in force again
+        assert connection.execute(sa.text("SHOW statement_timeout")).scalar() == "200ms"
     engine.dispose()
 
 
