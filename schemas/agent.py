@@ -140,6 +140,7 @@ MAX_BASE_URL: Final = 2_048
 MAX_API_KEY: Final = 1_024
 MAX_ENTRIES: Final = 8
 """How many LLM entries an agent may have where the operator allows the most fallbacks."""
+NO_STORED_KEY: Final = "there is no stored key to keep for this base_url; send one"
 _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+")
 
 

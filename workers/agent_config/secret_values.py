@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic import SecretStr
 
-from schemas.agent import LlmView
+from schemas.agent import NO_STORED_KEY, LlmView
 from schemas.config_event import AgentChange, AgentRotate, AgentUpsert
 from schemas.tool import ToolView
 from workers.agent_config.refusal import ChangeRefusedError, NotNowError
@@ -186,8 +186,7 @@ def _kept_key(vault: Vault, entry: LlmView, number: int, held: Sequence[StoredEn
             except CredentialsUnavailableError:
                 message = "the stored key cannot be opened; send it again"
                 raise ChangeRefusedError(message, "validation_error", param) from None
-    message = "there is no stored key to keep for this base_url; send one"
-    raise ChangeRefusedError(message, "validation_error", param)
+    raise ChangeRefusedError(NO_STORED_KEY, "validation_error", param)
 
 
 def _is_same(vault: Vault, entry: LlmView, text: SecretStr, held: StoredEntry) -> bool:

@@ -29,19 +29,26 @@ class AgentFileError(EdgewiseError):
 
 
 def read_agents(file: Path, environment: Mapping[str, str] = os.environ) -> Iterator[RawRow]:
-    """Yield the rows of a file, `${NAME}` in keys replaced; raises AgentFileError."""
+    """Yield the rows of a file, `${NAME}` in keys replaced.
+
+    Raises AgentFileError, also for a file without rows.
+    """
     suffix = file.suffix.lower()
     read: Callable[[Path], Iterator[RawRow]] = read_yaml if suffix in SUFFIXES else _read_pieces
     if suffix not in SUFFIXES and suffix not in MEDIA_TYPES:
         known = ", ".join((*SUFFIXES, *MEDIA_TYPES))
         raise AgentFileError(f"{file}: its name has to end in one of {known}")
+    is_empty = True
     try:
         for row in read(file):
+            is_empty = False
             yield row if row.error else _with_secrets(row, environment)
     except OSError as error:
         raise AgentFileError(f"{file}: {error.strerror}") from None
     except FileError as error:
         raise AgentFileError(f"{file}: {error}") from None
+    if is_empty:
+        raise AgentFileError(f"{file}: has no agents")
 
 
 def in_file(file: Path, errors: Sequence[RowError]) -> Iterator[str]:

@@ -15,7 +15,6 @@ from workers.commands.agent_file import in_file, read_agents
 from workers.commands.console import FAILED
 from workers.commands.gateway_client import (
     DEFAULT_URL,
-    GatewayRefusedError,
     Key,
     Url,
     answer_of,
@@ -81,8 +80,6 @@ def _apply(client: "httpx.Client", file: Path) -> list[RowError]:
 
     first = next(sent := body(), None)
     if first is None:
-        if not errors:
-            raise GatewayRefusedError("the file has no agents")
         return errors
 
     def whole() -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from schemas.agent import AgentFields
 from schemas.batch import DeleteRow, RowError, UpsertRow
 from workers.batch_files.rows import RawRow
 from workers.commands.counting import counting
+from workers.commands.row_checks import normal_url, provisos, refusal_of
 from workers.commands.stored_agents import ReadRow, beside_stored
 from workers.web.invalid_fields import invalid_item
 
@@ -28,8 +29,9 @@ def preview(client: httpx.Client, rows: Iterator[RawRow]) -> list[RowError]:
             if isinstance(row, RowError):
                 errors.append(row)
                 continue
-            if row.row.id is not None and held is None and isinstance(row.row, UpsertRow):
-                errors.append(_error(row.line, "there is no such agent", "id"))
+            refusal = refusal_of(row.row, held) if isinstance(row.row, UpsertRow) else None
+            if refusal is not None:
+                errors.append(_error(row.line, refusal.message, refusal.param))
                 continue
             shown = _difference(row.row, held)
             unchanged += not shown
@@ -61,7 +63,7 @@ def _difference(row: UpsertRow | DeleteRow, held: dict[str, Any] | None) -> list
         return [] if held is None else [f"- {name}"]
     wanted = row.model_dump(mode="json", include=set(AgentFields.model_fields))
     if row.llm is not None:
-        wanted["llm"] = [{"base_url": e.base_url, "model": e.model} for e in row.llm]
+        wanted["llm"] = [{"base_url": normal_url(e.base_url), "model": e.model} for e in row.llm]
     if row.tools is not None:
         wanted["tools"] = [_tool(tool.model_dump(mode="json")) for tool in row.tools]
     before, after = _flat(held or {}), _flat(wanted)
@@ -76,8 +78,9 @@ def _difference(row: UpsertRow | DeleteRow, held: dict[str, Any] | None) -> list
         for number, entry in enumerate(row.llm or ())
         if held is not None and entry.api_key is not None
     ]
+    lines += [f"    {proviso}" for proviso in provisos(row, held)]
     if held is None:
-        return [f"+ {name}"]
+        return [f"+ {name}", *lines]
     return [f"~ {name}", *lines] if lines else []
 
 

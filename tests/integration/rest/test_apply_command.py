@@ -145,6 +145,20 @@ def test_what_json_does_not_know_is_refused_in_yaml_with_and_without_dry_run(
         assert told == ["3", "12"], done.stderr
 
 
+def test_rows_that_fail_for_what_is_stored_fail_in_the_preview_as_well(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    keyless = FILE.replace(', api_key: "${KITCHEN_KEY}"', "").replace("kitchen", "pantry")
+    (tmp_path / "agents.yaml").write_text(keyless)
+    told = []
+    for words in (("--dry-run",), ()):
+        done = run(client, tmp_path, "apply", "agents.yaml", *words)
+        assert done.returncode == 1
+        told.append([line for line in done.stderr.splitlines() if line.startswith("agents.yaml:")])
+    assert told[0] == told[1]
+    assert "llm.0.api_key: there is no stored key" in told[0][0]
+
+
 def test_what_cannot_be_applied_at_all_is_said_in_one_line(
     client: httpx.Client, tmp_path: Path
 ) -> None:
@@ -156,6 +170,7 @@ def test_what_cannot_be_applied_at_all_is_said_in_one_line(
         (("agents.txt",), {}, "has to end in"),
         (("broken.yaml",), {}, "not valid YAML"),
         (("empty.ndjson",), {}, "no agents"),
+        (("empty.ndjson", "--dry-run"), {}, "no agents"),
         (("good.ndjson",), {"EDGEWISE_API_KEY": "wrong-key-0123456789"}, "401"),
         (("good.ndjson", "--server", "http://127.0.0.1:1"), {}, "ConnectError"),
     ):

@@ -109,6 +109,7 @@ def test_of_a_json_list_the_place_is_named_and_of_ndjson_the_line(tmp_path: Path
         ("words", "no list"),
         ("agents: {}", "no list"),
         ("", "no list"),
+        ("[]", "no agents"),
     ],
 )
 def test_what_is_no_list_of_agents_is_refused(tmp_path: Path, text: str, said: str) -> None:
