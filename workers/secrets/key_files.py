@@ -54,9 +54,13 @@ def encode_key(key: bytes) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of keys (0700) if it is missing; raises KeysUnavailableError."""
+    """Make the folder of keys and the home around it (0700) where they are missing.
+
+    Raises KeysUnavailableError.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        folder.mkdir(exist_ok=True, mode=FOLDER_MODE)
     except OSError as error:
         raise KeysUnavailableError(f"{folder} cannot be made: {error.strerror}") from None
 

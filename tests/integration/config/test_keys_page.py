@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from workers.secrets.key_ring import key_files
 from workers.settings import Settings
 from workers.storage.database import open_engine, writing
 from workers.storage.upgrade import upgrade_engine
+from workers.supervision.home import open_home
 
 PAGE = (Path(__file__).parents[3] / "docs" / "keys.md").read_text()
 
@@ -31,7 +33,7 @@ def follow(title: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     """Do what a section says, as a user whose home directory is `folder`."""
     path = f"{Path(command('edgewise')).parent}:/usr/local/bin:/usr/bin:/bin"
     return subprocess.run(
-        ["bash", "-euc", commands(title)],
+        ["bash", "-euc", f"umask 022\n{commands(title)}"],
         env=clean_environment(HOME=str(folder), PATH=path),
         cwd=folder,
         capture_output=True,
@@ -53,6 +55,8 @@ def test_an_operator_backs_up_loses_everything_restores_and_rotates(
     mine = configure(settings, home=tmp_path / ".edgewise")
     first = follow("How a model key is kept", tmp_path)
     assert first.returncode == 0, first.stderr
+    assert stat.S_IMODE(mine.home_path.stat().st_mode) == 0o700
+    assert open_home(mine.home_path).run.is_dir(), "`up` takes it for its home"
     folder = keys_folder(mine.home_path)
     engine = opened(mine)
     agents = fill(engine, Vault(folder, {}), 3)

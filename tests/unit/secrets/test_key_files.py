@@ -26,7 +26,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_new_home_gets_its_keys_once_and_for_its_owner_only(folder: Path) -> None:
+    folder = folder.parent / "home" / "keys"
     assert len(make_missing_keys(folder, {})) == 3
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     assert len(before) == 4
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
