@@ -36,7 +36,9 @@ class Call:
         self._peer: Peer | None = None
         self._turn_per_utterance = turn_per_utterance
         self._mute = Mute()
-        self._interruptible = True
+        self._interrupts_after_s: float | None = 0.0
+        self._interruption: tuple[float, float] | None = None
+        """When the reply is to fall silent, and when the speech over it began."""
         self._frames_told = line.heard.frames
         self.conversation = Conversation()
 
@@ -54,6 +56,8 @@ class Call:
 
     def tick(self, now: float) -> None:
         """Take notice of what has come out of the speaker; called every 20 ms."""
+        if self._interruption is not None and now >= self._interruption[0]:
+            self._interrupt(now, self._interruption[1])
         frames = self._line.heard.frames
         if frames != self._frames_told:
             self.conversation.heard(frames - self._frames_told, now)
@@ -69,7 +73,7 @@ class Call:
     def on_event(self, event: events.AnyServerEvent) -> None:
         """Take in what the gateway says."""
         if isinstance(event, events.SessionReady | events.SessionUpdated):
-            self._interruptible = may_interrupt(event.config)
+            self._interrupts_after_s = interrupts_after_s(event.config)
         self._mute.event(event)
         self.conversation.event(event, time.monotonic())
         self._view.event(event)
@@ -90,29 +94,39 @@ class Call:
         )
 
     def _on_opened(self, now: float, speech_began: float) -> None:
-        if self._interruptible and self._mute.speech_began(now):
-            self._silence(speech_began)
+        if self._interrupts_after_s:
+            self._interruption = now + self._interrupts_after_s, speech_began
+        elif self._interrupts_after_s is not None:
+            self._interrupt(now, speech_began)
         turn = self.conversation.turn
         if self._turn_per_utterance and (turn.number == 0 or turn.replies):
             self.conversation.begin_turn()
         self.conversation.gate_opened(now, speech_began)
         self._view.gate(is_open=True)
 
-    def _silence(self, speech_began: float) -> None:
-        """Let the speaker fall silent, and note how long the user had to speak over it."""
+    def _interrupt(self, now: float, speech_began: float) -> None:
+        """Let a reply that plays fall silent, and note how long the user had to speak over it."""
+        self._interruption = None
+        if not self._mute.speech_began(now):
+            return
         self._line.fall_silent()
         if (turn := self.conversation.speaking) is not None:
             last_sound = self._line.heard.last_sound_at
             turn.silence_after_s = max(0.0, last_sound - speech_began)
 
     def _on_closed(self, now: float, speech_ended: float) -> None:
+        self._interruption = None
         self.conversation.gate_closed(now, speech_ended)
         self._view.gate(is_open=False)
 
 
-def may_interrupt(config: dict[str, Any]) -> bool:
-    """Tell whether the agent lets the user speak over its replies; it does unless it says no."""
+def interrupts_after_s(config: dict[str, Any]) -> float | None:
+    """Return how long the user must speak over a reply to stop it, in seconds; None: he cannot."""
     found: object = config
-    for key in ("input", "turn_detection", "interrupt_response"):
+    for key in ("input", "turn_detection"):
         found = found.get(key) if isinstance(found, dict) else None
-    return found is not False
+    detection = found if isinstance(found, dict) else {}
+    if detection.get("interrupt_response") is False:
+        return None
+    delay_ms = detection.get("interruption_delay")
+    return delay_ms / 1000 if isinstance(delay_ms, int) else 0.0
