@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,7 +22,8 @@ from pydantic import (
 
 from schemas.account import AccountName
 from schemas.closed import Closed
-from workers.errors import ConfigurationError
+from workers.errors import ConfigurationError, InvalidBaseUrlError
+from workers.providers.base_url import parse_base_url
 from workers.settings import OFFLINE_MODEL
 
 SETTING: Final = "EDGEWISE_LLM_GATEWAY_MODELS"
@@ -30,9 +32,18 @@ MAX_NAMED: Final = 10_000
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$")]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
-BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
 Seconds = Annotated[float, Field(gt=0, le=3_600)]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
+def _normal_url(text: str) -> str:
+    try:
+        return str(parse_base_url(text))
+    except InvalidBaseUrlError as error:
+        raise ValueError(str(error)) from None
+
+
+BaseUrl = Annotated[str, AfterValidator(_normal_url)]
 
 
 class Upstream(Closed):

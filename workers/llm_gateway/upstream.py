@@ -81,9 +81,9 @@ def _request(route: Route, body: bytes, headers: Mapping[str, str], kind: str) -
     if route.api_key is not None:
         sent["Authorization"] = f"Bearer {route.api_key.get_secret_value()}"
     extensions = {"timeout": {"connect": CONNECT_S}}
-    return httpcore.Request(
-        "POST", url, headers=list(sent.items()), content=body, extensions=extensions
-    )
+    # As they came: a caller's header may hold bytes beyond ASCII.
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
+    return httpcore.Request("POST", url, headers=encoded, content=body, extensions=extensions)
 
 
 async def read_whole(response: httpcore.Response) -> tuple[bytes, dict[str, Any]]:
@@ -124,6 +124,8 @@ def translated(late: str) -> Iterator[None]:
         raise ModelError("disconnected", "no connection to it", retryable=True) from None
     except _BROKEN:
         raise ModelError("disconnected", "the connection broke off", retryable=True) from None
+    except ValueError:  # what libraries say to a name or a port that they cannot use
+        raise ModelError("disconnected", "its address cannot be used", retryable=False) from None
 
 
 async def drain(chunks: AsyncIterator[bytes], within_s: float) -> None:

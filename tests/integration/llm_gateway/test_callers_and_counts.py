@@ -229,6 +229,17 @@ async def test_the_ids_of_a_turn_go_along_and_the_callers_key_does_not(
     assert seen["authorization"] == f"Bearer {SECRET}"
 
 
+async def test_an_id_beyond_ascii_goes_along_as_it_came(
+    http: httpx.AsyncClient, upstream: ScriptedUpstream
+) -> None:
+    headers = {**HEADERS, "X-Edgewise-Turn-Id": "Zürich"}
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+    answer = await http.post("/v1/chat/completions", json=ask("plain"), headers=sent)
+    assert answer.status_code == 200
+    seen = upstream.asked[0].headers["x-edgewise-turn-id"]
+    assert seen.encode("latin-1").decode() == "Zürich"
+
+
 async def test_odd_text_goes_through_as_it_is(
     http: httpx.AsyncClient, upstream: ScriptedUpstream
 ) -> None:

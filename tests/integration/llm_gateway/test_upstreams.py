@@ -200,3 +200,14 @@ async def test_a_certificate_that_proves_nothing_has_its_class_and_no_key_is_sen
             await Whole.of_upstream(connections, asked, {"messages": []}, {})
     assert (streamed.value.failure, whole.value.failure) == ("tls", "tls")
     assert server.heads == []
+
+
+async def test_an_address_that_the_library_cannot_read_is_no_connection(
+    connections: WarmConnections,
+) -> None:
+    asked = Route(
+        name="odd", upstream=Upstream.model_construct(base_url="http://h:abc/v1", model="m")
+    )
+    with pytest.raises(ModelError) as caught:
+        await Whole.of_upstream(connections, asked, {"messages": []}, {})
+    assert caught.value.failure == "disconnected"

@@ -56,6 +56,35 @@ def test_a_fault_is_named_by_its_place_without_what_stands_there(text: str, said
     assert "sk-" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:99999999/v1", "a port that is none"),
+        ("http://127.0.0.1:65536/v1", "port is none"),
+        ("http://h:abc/v1", "a port that is none"),
+        ("http://ollamä.lan/v1", "xn-- form"),
+        ("http://[::1/v1", "no plain host"),
+        ("http://h/vä", "other than ASCII"),
+        ("http://h..lan/v1", "name is not well formed"),
+        ("http://h/v1?key=sk-real", "has a query"),
+    ],
+)
+def test_an_address_that_no_request_could_go_to_is_no_base_url(url: str, said: str) -> None:
+    text = ENTRY.replace("https://api.example/v1", url)
+    with pytest.raises(ValueError, match=r"models\.a\.base_url: the ") as raised:
+        parse_models(text.encode(), ENVIRON)
+    assert said in str(raised.value)
+    assert "sk-" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://ollama_1:11434/v1", "http://[::1]:8000", "http://127.0.0.1:1/v1"]
+)
+def test_a_name_of_a_container_and_an_ipv6_address_are_base_urls(url: str) -> None:
+    text = ENTRY.replace("https://api.example/v1", url)
+    assert parse_models(text.encode(), ENVIRON).routes["a"].upstream.base_url == url
+
+
 def test_a_file_that_is_not_there_is_said_with_its_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"EDGEWISE_LLM_GATEWAY_MODELS.*No such file"):
         read_models(tmp_path / "none.toml", {})
