@@ -129,7 +129,8 @@ def rotate(
 ) -> Rotated:
     """Move every value to a new key and return what was done; `moved` hears of each batch.
 
-    The new key is made in `folder`, unless a rotation was broken off or a newer key than the
+    The new key is made in `folder`, unless a rotation was broken off, so that values which open
+    are under another key, or a newer key than the
     current one is there already. None: keys come from the environment, and none is made. Raises
     KeysUnavailableError where the current key is lost.
     """
@@ -181,14 +182,30 @@ def _counts(connection: Connection) -> Counter[str]:
     return Counter(count_by_key(connection)) + Counter(count_headers_by_key(connection))
 
 
+def _is_some_left(
+    engine: Engine, keys: KeyRingReader, current: KeyEncryptionKey, kind: _Kind[S]
+) -> bool:
+    """Tell whether a rotation to the current key was broken off before it moved all that opens.
+
+    What does not open is left under its key by every rotation, and says nothing.
+    """
+    after: Place = ("", -1)
+    while True:
+        with reading(engine) as connection:
+            batch = kind.under_other_keys(connection, current.id, BATCH, after)
+        if not batch:
+            return False
+        if any(_rewrapped(keys, current, kind, held) is not None for held in batch):
+            return True
+        after = (batch[-1].agent_id, batch[-1].entry)
+
+
 def _target(engine: Engine, keys: KeyRingReader, folder: Path | None) -> KeyEncryptionKey:
     current = adopt_key(engine, keys, despite_loss=False)
     newest = keys.ring().newest
     if newest.id != current:
         return newest
-    with reading(engine) as connection:
-        is_broken_off = bool(_counts(connection).keys() & keys.ring().keys.keys() - {current})
-    if is_broken_off:
+    if _is_some_left(engine, keys, newest, _KEYS) or _is_some_left(engine, keys, newest, _HEADERS):
         return newest
     if folder is None:
         raise KeysUnavailableError(

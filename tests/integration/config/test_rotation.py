@@ -205,6 +205,10 @@ def test_a_value_that_cannot_be_opened_is_named_and_left_alone(
     assert sorted(counts(engine).values()) == [1, 5]
     with reading(engine) as connection:
         assert entries_of(connection, agents[0]) == [broken]
+    keys = {run(stored, "rotate").stdout.split()[2] for _ in range(2)}
+    assert len(keys) == 2, "it stops no further rotation"
+    assert sorted(counts(engine).values()) == [1, 5]
+    assert max(counts(engine), key=lambda key: counts(engine)[key]) in keys
 
 
 def test_the_list_says_where_every_key_is_and_what_is_under_it(
