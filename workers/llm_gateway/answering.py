@@ -13,14 +13,17 @@ from workers.llm_gateway.answers import STREAM, Stream, Whole
 from workers.llm_gateway.completions import Completion
 from workers.llm_gateway.errors import CompletionError
 from workers.llm_gateway.held import Held
+from workers.llm_gateway.refusals import loop_refusal
 from workers.llm_gateway.relay import Tokens
-from workers.llm_gateway.upstream import PASSED_ON
+from workers.llm_gateway.upstream import PASSED_ON, hops_of
 from workers.llm_gateway.wire import ChatCompletion
 
 log = structlog.get_logger(__name__)
 
 GONE: Final = 499
 """The status of the log line of a caller who did not wait."""
+MOST_HOPS: Final = 4
+"""Gateways that a request may have come through."""
 
 Result = TypeVar("Result")
 
@@ -32,6 +35,8 @@ class CallerGoneError(Exception):
 async def answer(request: Request, asked: ChatCompletion, held: Held) -> Response:
     """Answer a conversation, streamed as server-sent events if it is asked for."""
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+    if hops_of(headers) > MOST_HOPS:
+        raise loop_refusal(f"this request came through {hops_of(headers)} gateways")
     account = request.state.caller.account
     call = Completion(held, account, asked, await request.json(), headers)
     await call.enter()

@@ -24,9 +24,10 @@ from workers.providers.warm_connections import WarmConnections
 CONNECT_S: Final = 2.0
 """How long to wait for a connection, in seconds."""
 LONGEST_WAIT_S: Final = 3_600
-PASSED_ON: Final = ("x-edgewise-session-id", "x-edgewise-turn-id", "x-edgewise-attempt")
+HOPS: Final = "x-edgewise-hops"
+"""The header that says how many of these gateways a request came through."""
+PASSED_ON: Final = ("x-edgewise-session-id", "x-edgewise-turn-id", "x-edgewise-attempt", HOPS)
 """Headers of the caller that an upstream gets to see."""
-
 
 _BROKEN: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError)
 
@@ -72,6 +73,7 @@ def _request(route: Route, body: bytes, headers: Mapping[str, str], kind: str) -
     url = f"{route.upstream.base_url.rstrip('/')}/chat/completions"
     sent = {
         **headers,
+        HOPS: str(hops_of(headers) + 1),
         "Host": urlsplit(url).netloc,
         "Accept": kind,
         "Accept-Encoding": "identity",
@@ -84,6 +86,12 @@ def _request(route: Route, body: bytes, headers: Mapping[str, str], kind: str) -
     # As they came: a caller's header may hold bytes beyond ASCII.
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
     return httpcore.Request("POST", url, headers=encoded, content=body, extensions=extensions)
+
+
+def hops_of(headers: Mapping[str, str]) -> int:
+    """Return how many of these gateways a request came through."""
+    told = headers.get(HOPS, "")
+    return int(told[:9]) if told.isascii() and told.isdecimal() else 0
 
 
 async def read_whole(response: httpcore.Response) -> tuple[bytes, dict[str, Any]]:

@@ -225,8 +225,44 @@ async def test_the_ids_of_a_turn_go_along_and_the_callers_key_does_not(
     await http.post("/v1/chat/completions", json=ask("plain"), headers=headers)
     seen = upstream.asked[0].headers
     assert seen["x-edgewise-turn-id"] == "turn_1"
+    assert seen["x-edgewise-hops"] == "1"
     assert "x-other" not in seen
     assert seen["authorization"] == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize("streams", [True, False], ids=["streamed", "whole"])
+async def test_a_gateway_that_is_its_own_upstream_ends_the_circle(
+    http: httpx.AsyncClient,
+    models: Path,
+    gateway_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    streams: object,
+) -> None:
+    monkeypatch.setenv("OWN_KEY", KEY)
+    circle = f'base_url = "{gateway_url}/v1"\nmodel = "circle"\napi_key_env = "OWN_KEY"\n'
+    add(models, f"[models.circle]\n{circle}")
+
+    async def is_there() -> bool:
+        return (await http.get("/v1/models/circle")).status_code == 200
+
+    await until(is_there)
+    asked = ask("circle", stream=bool(streams))
+    answer = await http.post("/v1/chat/completions", json=asked)
+    assert answer.status_code == 508
+    assert answer.json()["error"]["code"] == "loop_detected"
+    figures = (await http.get("/metrics")).text
+    assert 'edgewise_llm_upstream_failures_total{failure="http_5xx",model="circle"} 5.0' in figures
+    asked["fallbacks"] = [{"model": "plain"}]
+    assert (await http.post("/v1/chat/completions", json=asked)).status_code == 200
+
+
+@pytest.mark.parametrize("hops", ["4", "x", "-9", "²", ""])
+async def test_a_request_that_came_through_few_gateways_is_answered(
+    http: httpx.AsyncClient, hops: str
+) -> None:
+    headers = [(b"X-Edgewise-Hops", hops.encode("latin-1"))]
+    answer = await http.post("/v1/chat/completions", json=ask("plain"), headers=headers)
+    assert answer.status_code == 200
 
 
 async def test_an_id_beyond_ascii_goes_along_as_it_came(
