@@ -25,8 +25,8 @@ def keys_folder(home: Path) -> Path:
 def read_key_file(file: Path) -> bytes:
     """Return the 32 bytes of a key file; raises KeysUnavailableError, which says how to mend it."""
     try:
-        _check_mode(file.parent, f"chmod {FOLDER_MODE:o}")
-        _check_mode(file, f"chmod {FILE_MODE:o}")
+        _check_private(file.parent, f"chmod {FOLDER_MODE:o}")
+        _check_private(file, f"chmod {FILE_MODE:o}")
         text = file.read_text(encoding="ascii")
     except FileNotFoundError:
         raise KeysUnavailableError(
@@ -95,6 +95,15 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _check_mode(path: Path, mend: str) -> None:
-    if stat.S_IMODE(path.stat().st_mode) & OTHERS:
+def is_draft(file: Path) -> bool:
+    """Tell whether this is what a kill left of a file that was being written."""
+    return file.name.startswith(".") and file.suffix == ".new"
+
+
+def _check_private(path: Path, mend: str) -> None:
+    about, user = path.stat(), os.geteuid()
+    # Root may look after the home of the user that the parts run as.
+    if user not in (0, about.st_uid):
+        raise KeysUnavailableError(f"{path} belongs to another user: `chown {user} {path}` as root")
+    if stat.S_IMODE(about.st_mode) & OTHERS:
         raise KeysUnavailableError(f"{path} is open to other users: `{mend} {path}`")

@@ -7,7 +7,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from workers.errors import KeysUnavailableError
-from workers.secrets.key_files import KEY_BYTES, make_folder, write_key_file
+from workers.secrets.key_files import KEY_BYTES, is_draft, make_folder, write_key_file
 from workers.secrets.key_ring import KEYS_VARIABLE, key_files, make_key
 from workers.secrets.sealing import PUBLIC_FILE, PUBLIC_VARIABLE
 from workers.secrets.secret_box import BOX_FILE, BOX_VARIABLE
@@ -17,12 +17,12 @@ from workers.secrets.unsealing import PRIVATE_FILE, PRIVATE_VARIABLE, read_priva
 def make_missing_keys(folder: Path, environment: Mapping[str, str]) -> list[str]:
     """Make what a new home lacks and return what was made, in plain words.
 
-    A folder that holds anything is no new one: a key-encryption key that is missing there was
-    lost, and another one would not open what the lost one closed. A sealing pair may be made
-    anew at any time: nothing stays sealed for long. So may the key for webhook secrets: those
-    stored under a lost one have to be set anew. Raises KeysUnavailableError.
+    A folder that holds anything but drafts is no new one: a key-encryption key that is missing
+    there was lost, and another one would not open what the lost one closed. A sealing pair may be
+    made anew: what is sealed for a lost one waits for it. So may the key for webhook secrets:
+    those stored under a lost one have to be set anew. Raises KeysUnavailableError.
     """
-    is_new = not folder.is_dir() or not any(folder.iterdir())
+    is_new = not folder.is_dir() or all(map(is_draft, folder.iterdir()))
     made = []
     try:
         make_folder(folder)

@@ -37,6 +37,13 @@ def test_a_new_home_gets_its_keys_once_and_for_its_owner_only(folder: Path) -> N
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
+def test_a_draft_that_a_kill_left_is_no_key(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    (folder / ".x.key.abcd.new").touch()
+    assert len(make_missing_keys(folder, {})) == 3
+    assert len(read_key_ring(folder, {}).keys) == 1
+
+
 def test_both_halves_of_the_sealing_pair_belong_together(folder: Path) -> None:
     make_missing_keys(folder, {})
     private = read_private_key(folder, {})
@@ -66,6 +73,17 @@ def test_a_key_that_others_may_read_is_refused_with_the_command_that_mends_it(
     (folder / PUBLIC_FILE).chmod(mode)
     with pytest.raises(KeysUnavailableError, match="chmod 600"):
         read_public_key(folder, {})
+
+
+def test_the_keys_of_another_user_are_refused_to_all_but_root(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_missing_keys(folder, {})
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(KeysUnavailableError, match="belongs to another user"):
+        read_key_ring(folder, {})
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert len(read_key_ring(folder, {}).keys) == 1
 
 
 def test_an_open_folder_is_refused_with_the_command_that_mends_it(folder: Path) -> None:
