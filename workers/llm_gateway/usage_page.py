@@ -19,7 +19,8 @@ async def usage_page(
     Raises CompletionError: 400 for an impossible range, 503 where Redis is away.
     """
     last = last or datetime.now(UTC).date()
-    first = first or last - timedelta(days=USUAL_DAYS - 1)
+    # The calendar's first days have no 29 before them.
+    first = first or date.fromordinal(max(1, last.toordinal() - USUAL_DAYS + 1))
     length = (last - first).days + 1
     if not 0 < length <= MOST_DAYS:
         message = f"`from` is not after `to`, and they are {MOST_DAYS} days apart at most"

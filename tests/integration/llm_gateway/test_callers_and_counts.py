@@ -127,7 +127,20 @@ async def test_usage_is_kept_by_model_and_day_and_outlives_the_process(
         assert (await http.get("/v1/usage?from=2020-01-01&to=2020-01-31")).json()["data"] == []
         assert (await http.get("/v1/usage?from=2020-01-01")).status_code == 400
         assert (await http.get("/v1/usage?from=x")).status_code == 400
+        for last in ("0001-01-01", "9999-12-31"):
+            assert (await http.get(f"/v1/usage?to={last}")).json()["data"] == []
         assert (await http.get("/v1/usage?account=other")).json()["account"] == "other"
+
+
+async def test_a_stream_is_under_way_until_its_end(http: httpx.AsyncClient) -> None:
+    async def are_under_way(number: int) -> bool:
+        return f"edgewise_llm_requests_under_way {number}.0" in (await http.get("/metrics")).text
+
+    body = ask("endless", stream=True)
+    async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        await anext(answer.aiter_raw())
+        assert await are_under_way(1)
+    await until(partial(are_under_way, 0))
 
 
 async def test_the_figures_name_account_model_and_outcome(http: httpx.AsyncClient) -> None:
