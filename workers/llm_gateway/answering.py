@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 from fastapi import Request
+from prometheus_client import Gauge
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -44,7 +45,7 @@ async def answer(request: Request, asked: ChatCompletion, held: Held) -> Respons
         try:
             if asked.stream:
                 stream = await _while_wanted(request, call.stream(), lambda found: found.aclose())
-                return _Streamed(call, stream)
+                return _Streamed(call, stream, held.metrics.under_way)
             whole = await _while_wanted(request, call.whole(), _forget)
         except CompletionError:
             await call.settle(asked.model, "failed", Tokens())
@@ -59,9 +60,10 @@ async def answer(request: Request, asked: ChatCompletion, held: Held) -> Respons
 class _Streamed(StreamingResponse):
     """The response of a stream; however it ends, the upstream is closed and its use counted."""
 
-    def __init__(self, call: Completion, stream: Stream) -> None:
+    def __init__(self, call: Completion, stream: Stream, under_way: Gauge) -> None:
         self._call = call
         self._stream = stream
+        self._under_way = under_way
         self._pieces = stream.pieces()
         headers = {"Cache-Control": "no-store", **_said_of(stream)}
         super().__init__(self._pieces, media_type=STREAM, headers=headers)
@@ -69,8 +71,9 @@ class _Streamed(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream until it ends, the caller is gone or reads too slowly."""
         try:
-            async with asyncio.timeout(self._stream.most_s):
-                await super().__call__(scope, receive, send)
+            with self._under_way.track_inprogress():
+                async with asyncio.timeout(self._stream.most_s):
+                    await super().__call__(scope, receive, send)
         except TimeoutError:
             log.info("a caller read too slowly", model=self._stream.model)
         finally:
