@@ -12,7 +12,7 @@ import secrets
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -31,21 +31,30 @@ from workers.secrets.binding import Binding
 from workers.secrets.envelope import FindKey, decrypt
 from workers.settings import Settings
 from workers.storage.agents.llm_rows import StoredEntry
-from workers.storage.agents.probe_rows import due_probes, put_off, record_probe, take_probe
+from workers.storage.agents.probe_rows import (
+    Busy,
+    DueProbe,
+    due_probes,
+    record_probe,
+    take_probe,
+)
 from workers.storage.database import reading, writing
 
 AT_ONCE: Final = 8
 """Probes at once in one worker."""
 PER_ENDPOINT: Final = 2
 """Of these, to one base URL: a batch of thousands must not become a storm on one provider."""
+PER_ACCOUNT: Final = 6
+"""Of these, for one account: whatever it has probed, there is room for others."""
 LOOKED_AT: Final = 32
 LEASE_S: Final = 60.0
 """After this long somebody who probes is taken for dead: longer than a probe may take."""
 LOOK_S: Final = 1.0
 """How often the database is asked what is due."""
-PUT_OFF_S: Final = (10.0, 120.0)
-"""For how long an entry is put off whose endpoint is being probed already."""
 STOP_S: Final = 1.0
+
+Taken = tuple[StoredEntry, str]
+"""An entry and the lease under which it is probed."""
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +117,7 @@ class Prober:
         self._open_client = partial(
             open_client, self._budget, 1, users_allow(settings), verify=verify
         )
-        self._under_way: dict[asyncio.Task[None], str] = {}
+        self._under_way: dict[asyncio.Task[None], StoredEntry] = {}
 
     async def work(self) -> None:
         """Probe for ever."""
@@ -134,34 +143,41 @@ class Prober:
         if room <= 0:
             return 0
         try:
-            taken = await asyncio.to_thread(self._take, room, Counter(self._under_way.values()))
+            taken = await asyncio.to_thread(self._take, room, list(self._under_way.values()))
         except StorageUnavailableError as error:
             log.warning("LLM entries are not probed", error=str(error))
             return 0
         for entry, lease in taken:
             task = asyncio.create_task(self._probe(entry, lease), name=f"probe {entry.agent_id}")
-            self._under_way[task] = entry.base_url
+            self._under_way[task] = entry
             task.add_done_callback(self._under_way.pop)
         return len(taken)
 
-    def _take(self, room: int, busy: Counter[str]) -> list[tuple[StoredEntry, str]]:
-        now = datetime.now(UTC)
-        with reading(self._engine) as connection:
-            due = due_probes(connection, now, LOOKED_AT, scheduled=self._every_s > 0)
-        if not due:
-            return []
-        taken: list[tuple[StoredEntry, str]] = []
-        until = now + timedelta(seconds=LEASE_S)
+    def _take(self, room: int, under_way: Collection[StoredEntry]) -> list[Taken]:
+        """Take what is due, looking on until there is no room or nothing that may be probed."""
+        load = _Load(under_way)
+        taken: list[Taken] = []
+        for _ in range(room):
+            now = datetime.now(UTC)
+            with reading(self._engine) as connection:
+                scheduled = self._every_s > 0
+                due = due_probes(connection, now, LOOKED_AT, load.busy(), scheduled=scheduled)
+            if due:
+                taken += self._take_of(due, room - len(taken), load)
+            if len(due) < LOOKED_AT or len(taken) == room:
+                break
+        return taken
+
+    def _take_of(self, due: list[DueProbe], room: int, load: "_Load") -> list[Taken]:
+        taken: list[Taken] = []
+        until = datetime.now(UTC) + timedelta(seconds=LEASE_S)
         with writing(self._engine) as connection:
             for each in due:
-                if busy[each.base_url] >= PER_ENDPOINT:
-                    if not each.is_asked:
-                        put_off(connection, each, now + _a_while())
-                elif len(taken) < room:
+                if len(taken) < room and load.has_room_for(each):
                     lease = secrets.token_hex(16)
                     entry = take_probe(connection, each, lease, until)
                     if entry is not None:
-                        busy[each.base_url] += 1
+                        load.add(entry)
                         taken.append((entry, lease))
         return taken
 
@@ -202,5 +218,25 @@ class Prober:
             return record_probe(connection, place, lease, result, datetime.now(UTC) + later)
 
 
-def _a_while() -> timedelta:
-    return timedelta(seconds=random.uniform(*PUT_OFF_S))  # noqa: S311  # spreads load, guards nothing
+class _Load:
+    """How many probes endpoints and accounts have under way."""
+
+    def __init__(self, under_way: Collection[StoredEntry]) -> None:
+        self._base_urls = Counter(entry.base_url for entry in under_way)
+        self._accounts = Counter(entry.account for entry in under_way)
+
+    def add(self, entry: StoredEntry) -> None:
+        self._base_urls[entry.base_url] += 1
+        self._accounts[entry.account] += 1
+
+    def has_room_for(self, due: DueProbe) -> bool:
+        return (
+            self._base_urls[due.base_url] < PER_ENDPOINT
+            and self._accounts[due.account] < PER_ACCOUNT
+        )
+
+    def busy(self) -> Busy:
+        return Busy(
+            [url for url, count in self._base_urls.items() if count >= PER_ENDPOINT],
+            [account for account, count in self._accounts.items() if count >= PER_ACCOUNT],
+        )

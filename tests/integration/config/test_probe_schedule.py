@@ -16,7 +16,13 @@ from tests.integration.config.keys import NOW, accept, change, new_vault, sealed
 from tests.integration.config.stored_agents import apply_at
 from tests.servers.parts import configure
 from tests.servers.probed_model import ProbedModel
-from workers.agent_config.probing import AT_ONCE, PER_ENDPOINT, Prober, ProbeWork
+from workers.agent_config.probing import (
+    LOOKED_AT,
+    PER_ACCOUNT,
+    PER_ENDPOINT,
+    Prober,
+    ProbeWork,
+)
 from workers.agent_config.vault import Vault
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
@@ -163,17 +169,29 @@ async def test_a_batch_on_one_endpoint_becomes_no_storm_and_holds_no_other_up(
         prober = Prober(ProbeWork(engine, vault.keys.find, configure(allowed, llm_allow=where)))
         many = [
             await asyncio.to_thread(store, engine, allowed, vault, upsert(model.base_url))
-            for _ in range(AT_ONCE + 2)
+            for _ in range(LOOKED_AT + 2)
         ]
+        for agent_id in many:
+            ask(engine, agent_id)
         last = await asyncio.to_thread(store, engine, allowed, vault, upsert(other.base_url))
         model.pace.ttft_s = 0.1
         assert await prober.work_off() == PER_ENDPOINT + 1
     assert model.most_under_way <= PER_ENDPOINT
     assert health(engine, last).status == "ok"
     assert sum(health(engine, agent_id).status == "ok" for agent_id in many) == PER_ENDPOINT
-    assert await prober.work_off() == 0, "the others are put off"
-    ask(engine, next(a for a in many if health(engine, a).status == "unknown"))
-    assert await prober.work_off() == 1, "who asks does not wait for them"
+    assert await prober.work_off() == PER_ENDPOINT, "the next two"
+
+
+async def test_an_account_that_has_all_of_its_entries_probed_leaves_room_for_others(
+    engine: Engine, allowed: Settings, vault: Vault, model: ProbedModel, prober: Prober
+) -> None:
+    for number in range(LOOKED_AT + 2):
+        entry = upsert(f"{model.base_url}/{number}")
+        ask(engine, await asyncio.to_thread(store, engine, allowed, vault, entry))
+    others = upsert(model.base_url).model_copy(update={"account": "other"})
+    agent_id = await asyncio.to_thread(store, engine, allowed, vault, others)
+    assert await prober.work_off() == PER_ACCOUNT + 1
+    assert health(engine, agent_id).status == "ok"
 
 
 async def test_a_key_that_cannot_be_opened_is_failing_and_nobody_is_called(

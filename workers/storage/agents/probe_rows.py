@@ -5,6 +5,7 @@ down, and what was found goes with the entry that it was found of. `probe_due_at
 too: while somebody probes, it is when that somebody is taken for dead.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -25,17 +26,20 @@ class DueProbe(NamedTuple):
     """An entry whose time has come; `due_at` must be as it was for it to be taken."""
 
     place: Place
+    account: str
     base_url: str
     due_at: int
 
-    @property
-    def is_asked(self) -> bool:
-        """Whether a user waits for it."""
-        return self.due_at == ASKED
+
+class Busy(NamedTuple):
+    """Whose entries are left alone: endpoints and accounts with as many probes as they may have."""
+
+    base_urls: Collection[str]
+    accounts: Collection[str]
 
 
 def due_probes(
-    connection: Connection, now: datetime, limit: int, *, scheduled: bool
+    connection: Connection, now: datetime, limit: int, busy: Busy, *, scheduled: bool
 ) -> list[DueProbe]:
     """Return up to `limit` entries to probe, those asked about first, then the most overdue.
 
@@ -45,12 +49,22 @@ def due_probes(
     if not scheduled:
         is_due = and_(is_due, or_(_columns.probe_due_at < 0, _columns.probe_lease.is_not(None)))
     query = (
-        select(_columns.agent_id, _columns.entry, _columns.base_url, _columns.probe_due_at)
-        .where(is_due)
+        select(
+            _columns.agent_id,
+            _columns.entry,
+            _columns.account,
+            _columns.base_url,
+            _columns.probe_due_at,
+        )
+        .where(
+            is_due,
+            _columns.base_url.not_in(busy.base_urls),
+            _columns.account.not_in(busy.accounts),
+        )
         .order_by(_columns.probe_due_at)
         .limit(limit)
     )
-    return [DueProbe((row[0], row[1]), row[2], row[3]) for row in connection.execute(query)]
+    return [DueProbe((row[0], row[1]), *row[2:]) for row in connection.execute(query)]
 
 
 def take_probe(
@@ -67,19 +81,6 @@ def take_probe(
     if taken.rowcount != 1:
         return None
     return entry_of_row(connection.execute(select(*ENTRY).where(here)).one())
-
-
-def put_off(connection: Connection, due: DueProbe, until: datetime) -> None:
-    """Let an entry be due later, unless somebody has taken it."""
-    connection.execute(
-        update(llm_entries)
-        .where(
-            _columns.agent_id == due.place[0],
-            _columns.entry == due.place[1],
-            _columns.probe_due_at == due.due_at,
-        )
-        .values(probe_due_at=to_microseconds(until))
-    )
 
 
 def record_probe(
