@@ -66,6 +66,8 @@ _METADATA_V6: Final = tuple(
             "fd20:ce::254/128",  # Google
             "fd00:c1::a9fe:a9fe/128",  # Oracle
             "fd00:42::42/128",  # Scaleway
+            "fd00:a9fe:a9fe::1/128",  # Akamai (Linode)
+            "fd00:100::100:200/128",  # Alibaba
         ),
     )
 )

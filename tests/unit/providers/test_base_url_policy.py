@@ -207,6 +207,8 @@ async def test_what_the_operator_does_not_allow_stays_refused(
         ("http://169.254.169.254/latest", "169.254.169.254"),
         ("http://100.100.100.200/latest", "100.100.100.200"),
         ("http://[fd00:ec2::254]/latest", "fd00:ec2::254"),
+        ("http://meta.lan/v1", "fd00:a9fe:a9fe::1"),
+        ("http://[fd00:a9fe:a9fe::1]/v1/instance", "fd00:a9fe:a9fe::1"),
     ],
 )
 async def test_cloud_metadata_is_refused_whatever_is_allowed(url: str, address: str) -> None:

@@ -98,6 +98,8 @@ def test_an_address_with_a_zone_is_not_public() -> None:
         "169.254.0.1",
         "fd00:ec2::254",
         "fd00:ec2::23",
+        "fd00:a9fe:a9fe::1",
+        "fd00:100::100:200",
         "fd20:ce::254",
         "fe80::a9fe:a9fe",
         "fe80::a9fe:a9fe%eth0",
