@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from openai import AsyncOpenAI
@@ -17,6 +18,7 @@ from workers.llm_gateway.app import create_app
 from workers.settings import Settings
 
 KEY = "test-key-0123456789"
+HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
 @contextlib.asynccontextmanager
@@ -89,3 +91,30 @@ async def client(gateway_url: str) -> AsyncIterator[AsyncOpenAI]:
     """The public client, as anyone would make it."""
     async with AsyncOpenAI(base_url=f"{gateway_url}/v1", api_key=KEY, max_retries=0) as client:
         yield client
+
+
+@pytest.fixture
+async def http(gateway_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=gateway_url, headers=HEADERS, timeout=20) as client:
+        yield client
+
+
+def ask(model: str, **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "hello"}], **more}
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(5):
+        while not await holds():  # noqa: ASYNC110  # what is asked is another process's matter
+            await asyncio.sleep(0.02)
+
+
+def add(models: Path, text: str) -> None:
+    """Write the file longer, as an editor does: a new one in place of the old one."""
+    put(models, models.read_text() + text)
+
+
+def put(models: Path, text: str) -> None:
+    new = models.with_suffix(".new")
+    new.write_text(text)
+    new.replace(models)
