@@ -21,8 +21,8 @@ _DOUBTLESS: Final = "!?؟।۔"  # noqa: RUF001  # those of Arabic, Hindi and Ur
 _ENDS: Final = f".…{_DOUBTLESS}"
 _WIDE_ENDS: Final = "。！？"  # noqa: RUF001  # the full stops of Chinese and Japanese
 _WIDE_OPENERS: Final = "「『（【《“"  # noqa: RUF001  # their quotes and brackets
-_WIDE_CLOSERS: Final = "」』）】》”"  # noqa: RUF001
-_WIDE_CLAUSE_ENDS: Final = "，；："  # noqa: RUF001
+_WIDE_CLOSERS: Final = "」』）】》”"  # noqa: RUF001  # Chinese and Japanese
+_WIDE_CLAUSE_ENDS: Final = "，；："  # noqa: RUF001  # Chinese and Japanese
 _CLOSERS: Final = "\"')]}»”’*_`"  # noqa: RUF001  # typographic quotes are meant
 _CLAUSE_ENDS: Final = ",;:"
 # fmt: off
