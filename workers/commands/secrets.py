@@ -31,18 +31,22 @@ def init(
     ] = False,
 ) -> None:
     """Make the keys that a new home lacks; `edgewise up` does it at its first start."""
+    from workers.secrets.key_files import read_key_file
     from workers.secrets.key_ring import KEYS_VARIABLE, make_key, read_key_ring
     from workers.secrets.lost_pairs import give_up_lost
     from workers.secrets.make_keys import make_missing_keys
     from workers.secrets.rotation import adopt_key
+    from workers.secrets.secret_box import BOX_FILE, BOX_VARIABLE
 
     folder = _folder()
     with plain_errors():
-        for made in make_missing_keys(folder, os.environ):
+        for made in make_missing_keys(folder, os.environ, despite_loss=despite_loss):
             typer.echo(f"made: {made}")
         if despite_loss and not os.environ.get(KEYS_VARIABLE) and not list(folder.glob("*.key")):
             typer.echo(f"made: key {make_key(folder).id}")
         read_key_ring(folder, os.environ)
+        if not os.environ.get(BOX_VARIABLE):
+            read_key_file(folder / BOX_FILE)
     with database() as engine:
         current = adopt_key(engine, _keys(), despite_loss=despite_loss)
         given_up = give_up_lost(engine, folder, os.environ) if despite_loss else 0

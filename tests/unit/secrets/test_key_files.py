@@ -16,7 +16,7 @@ from workers.secrets.key_ring import (
 )
 from workers.secrets.make_keys import make_missing_keys
 from workers.secrets.sealing import PUBLIC_FILE, PUBLIC_VARIABLE, read_public_key, sealing_key_id
-from workers.secrets.secret_box import BOX_VARIABLE
+from workers.secrets.secret_box import BOX_FILE, BOX_VARIABLE
 from workers.secrets.unsealing import PRIVATE_FILE, PRIVATE_VARIABLE, read_private_key
 
 
@@ -53,12 +53,25 @@ def test_both_halves_of_the_sealing_pair_belong_together(folder: Path) -> None:
 def test_a_lost_key_is_not_replaced_but_a_lost_sealing_pair_is(folder: Path) -> None:
     make_missing_keys(folder, {})
     key_files(folder)[0].unlink()
+    (folder / BOX_FILE).unlink()
     (folder / PRIVATE_FILE).unlink()
     assert make_missing_keys(folder, {}) == ["sealing key pair"]
     private = read_private_key(folder, {})
     assert sealing_key_id(read_public_key(folder, {})) == sealing_key_id(private.public_key())
     with pytest.raises(KeysUnavailableError, match="restore"):
         read_key_ring(folder, {})
+    assert make_missing_keys(folder, {}) == []
+    assert make_missing_keys(folder, {}, despite_loss=True) == ["key for webhook secrets"]
+
+
+@pytest.mark.parametrize("left", [1, 2, 3], ids=["one file", "two files", "three files"])
+def test_a_first_start_that_was_broken_off_is_gone_on_with(folder: Path, left: int) -> None:
+    make_missing_keys(folder, {})
+    in_order = [key_files(folder)[0], *(folder / each for each in (BOX_FILE, PRIVATE_FILE))]
+    for file in {*folder.iterdir()} - {*in_order[:left]}:
+        file.unlink()
+    make_missing_keys(folder, {})
+    assert len(list(folder.iterdir())) == 4
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o620])
