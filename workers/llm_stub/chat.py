@@ -9,15 +9,17 @@ from typing import Final
 
 from workers.llm_stub.exchange import Exchange, Request
 from workers.llm_stub.faults import (
+    IN_BAND,
     KEEPALIVE_S,
     WHOLE,
     answer_wrongly,
     break_stream,
     delta_event,
+    in_band_error,
     refuse,
     stall,
 )
-from workers.llm_stub.replies import calls_of, pieces_of
+from workers.llm_stub.replies import Calls, UnreadableToolsError, calls_of, pieces_of
 from workers.llm_stub.script import STATUSES, Script
 
 HARMLESS: Final = frozenset({"no-done", "flaky", "no-usage", "broken-tool"})
@@ -58,6 +60,11 @@ class Metronome:
 async def complete(exchange: Exchange, tokens: Tokens, pace: Pace, *, is_first: bool) -> None:
     """Answer a chat request; `is_first` is for what goes wrong only once."""
     script = exchange.script
+    try:
+        calls = calls_of(exchange.request, script)
+    except UnreadableToolsError as error:
+        await exchange.error(STATUSES["400"], str(error))
+        return
     if script.name in WHOLE:
         await answer_wrongly(exchange)
     elif script.name == "flaky" and is_first:
@@ -67,18 +74,17 @@ async def complete(exchange: Exchange, tokens: Tokens, pace: Pace, *, is_first: 
     elif script.name == "stall" and script.after is None:
         await stall(exchange)
     elif exchange.request.body.get("stream"):
-        await _stream(exchange, tokens, pace)
+        await _stream(exchange, tokens, calls, pace)
     else:
-        await _whole(exchange, tokens, pace)
+        await _whole(exchange, tokens, calls, pace)
 
 
-async def _stream(exchange: Exchange, tokens: Tokens, pace: Pace) -> None:
+async def _stream(exchange: Exchange, tokens: Tokens, calls: Calls, pace: Pace) -> None:
     request, script = exchange.request, exchange.script
     metronome = Metronome(script, pace)
     await exchange.begin("text/event-stream; charset=utf-8")
     await exchange.event(delta_event({"role": "assistant", "content": ""}))
     breaks = script.is_fault and script.name not in HARMLESS
-    calls = calls_of(request, script)
     said = tokens(request, script)
     if calls:
         said = itertools.islice(said, script.after or 0)
@@ -107,14 +113,16 @@ async def _stream(exchange: Exchange, tokens: Tokens, pace: Pace) -> None:
     await exchange.end()
 
 
-async def _whole(exchange: Exchange, tokens: Tokens, pace: Pace) -> None:
+async def _whole(exchange: Exchange, tokens: Tokens, calls: Calls, pace: Pace) -> None:
     request, script = exchange.request, exchange.script
+    if script.name in IN_BAND:
+        await exchange.json(in_band_error(script.name))
+        return
     if script.is_fault and script.name not in HARMLESS:
         await exchange.begin("application/json")
         await exchange.piece(b'{"choices": [')
         await break_stream(exchange, pace.keepalive_s)
         return
-    calls = calls_of(request, script)
     said = [] if calls else list(itertools.islice(tokens(request, script), LONGEST_WHOLE))
     metronome = Metronome(script, pace)
     for _ in said:

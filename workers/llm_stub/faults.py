@@ -21,6 +21,8 @@ KEEPALIVE_S: Final = 1.0
 SECRET: Final = "sk-secret"  # noqa: S105  # no secret: what a client must not repeat
 WHOLE: Final = frozenset({"html", "json", "gzip", *STATUSES})
 """Faults in place of an answer."""
+IN_BAND: Final = frozenset({"error", "error-429"})
+"""Errors behind a status 200."""
 
 
 def delta_event(delta: dict[str, Any] | None, reason: str | None = None, **more: Any) -> str:
@@ -76,8 +78,7 @@ async def break_stream(exchange: Exchange, keepalive_s: float) -> bool:
         case "broken-json":
             await exchange.event('{"choices": [{"delta": {"content": "half')
         case "error" | "error-429":
-            code = 429 if name == "error-429" else "server_error"
-            await exchange.event(json.dumps({"error": {"message": SECRET, "code": code}}))
+            await exchange.event(json.dumps(in_band_error(name)))
         case "only-done":
             await exchange.event("[DONE]")
         case "reset":
@@ -87,6 +88,12 @@ async def break_stream(exchange: Exchange, keepalive_s: float) -> bool:
                 await exchange.piece(piece)
     await exchange.end()
     return False
+
+
+def in_band_error(name: str) -> dict[str, Any]:
+    """Return the error that comes behind a status 200."""
+    code = 429 if name == "error-429" else "server_error"
+    return {"error": {"message": SECRET, "code": code}}
 
 
 async def stall(exchange: Exchange) -> None:

@@ -13,6 +13,12 @@ MARK: Final = "SAY: "
 PIECE: Final = 6
 """Characters of a tool call's arguments in one chunk."""
 
+Calls = list[dict[str, Any]]
+
+
+class UnreadableToolsError(ValueError):
+    """The request's tools are none; the message says so."""
+
 
 def tokens_of(request: Request, script: Script, say: str) -> Iterator[str]:
     """Yield the tokens of the reply, without end where the script has none."""
@@ -30,15 +36,20 @@ def tokens_of(request: Request, script: Script, say: str) -> Iterator[str]:
     return _limited(itertools.cycle(words), script.tokens)
 
 
-def calls_of(request: Request, script: Script) -> list[dict[str, Any]]:
-    """Return the tool calls that the script wants made; none once the tools have answered."""
+def calls_of(request: Request, script: Script) -> Calls:
+    """Return the tool calls that the script wants made; none once the tools have answered.
+
+    Raises UnreadableToolsError.
+    """
     tools = request.body.get("tools")
     wants = script.name in ("tool", "tools", "broken-tool")
     if not wants or not isinstance(tools, list) or _tool_results(request):
         return []
-    functions = [tool.get("function", {}) for tool in tools if isinstance(tool, dict)]
-    chosen = functions if script.name == "tools" else functions[:1]
-    return [_call(function, number, request.said) for number, function in enumerate(chosen)]
+    chosen = tools if script.name == "tools" else tools[:1]
+    try:
+        return [_call(tool["function"], number, request.said) for number, tool in enumerate(chosen)]
+    except (AttributeError, LookupError, TypeError, RecursionError):
+        raise UnreadableToolsError("`tools` are no list of functions with JSON Schemas") from None
 
 
 def pieces_of(call: dict[str, Any], number: int, *, broken: bool) -> Iterator[dict[str, Any]]:

@@ -56,6 +56,8 @@ class LlmStub:
         self._arrived = asyncio.Condition()
         self._connections: set[asyncio.Task[None]] = set()
         self._engines = Engines()
+        self._told: set[str] = set()
+        """The names of the scripts that chat was asked for so far."""
 
     async def __aenter__(self) -> Self:
         await self.listen(*self._address)
@@ -149,7 +151,8 @@ class LlmStub:
             return
         match request.method, request.path.rstrip("/"):
             case "POST", path if path == CHAT:
-                is_first = len(self.requests) == 1
+                is_first = exchange.script.name not in self._told
+                self._told.add(exchange.script.name)
                 await complete(exchange, self.tokens, self.pace, is_first=is_first)
             case "POST", path if path == TRANSCRIPTIONS:
                 await audio.transcribe(exchange, self._engines, self.pace)

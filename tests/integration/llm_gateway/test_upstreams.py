@@ -101,6 +101,19 @@ async def test_a_fault_before_the_first_content_has_its_class(
     await all_ended(server, connections)
 
 
+@pytest.mark.parametrize(
+    ("fault", "failure"), [("json", "empty"), ("error", "http_5xx"), ("error-429", "http_429")]
+)
+async def test_a_whole_answer_without_words_has_its_class(
+    server: ModelServer, connections: WarmConnections, fault: str, failure: str
+) -> None:
+    asked = route(server.base_url, f"stub-{fault}")
+    with pytest.raises(ModelError) as caught:
+        await Whole.of_upstream(connections, asked, {"messages": []}, {})
+    assert caught.value.failure == failure
+    await all_ended(server, connections)
+
+
 LATER = {
     "stall": "timeout_inter_token",
     "keepalive": "timeout_inter_token",

@@ -149,6 +149,47 @@ async def test_a_stream_breaks_as_its_header_says(
     assert re.search(body, answer.text, re.DOTALL), answer.text[-300:]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_flaky_fails_once_whatever_was_asked_before(
+    http: httpx.AsyncClient, *, stream: bool
+) -> None:
+    await http.get("/models")
+    await http.post("/chat/completions", json=ask("stub"))
+    told = ask("stub-flaky", stream=stream)
+    statuses = [(await http.post("/chat/completions", json=told)).status_code for _ in range(3)]
+    assert statuses == [503, 200, 200]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"function": None},
+        {},
+        5,
+        {"function": {"name": "f", "parameters": {"properties": [1]}}},
+        {"function": {"name": "f", "parameters": {"enum": {"a": 1}}}},
+        {"function": {"name": "f", "parameters": {"required": 7}}},
+    ],
+)
+async def test_tools_that_are_none_are_a_400(
+    http: httpx.AsyncClient, tool: object, *, stream: bool
+) -> None:
+    told = ask("stub-tool", stream=stream, tools=[tool])
+    answer = await http.post("/chat/completions", json=told)
+    assert answer.status_code == 400
+    assert "tools" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("script", "code"), [("error", "server_error"), ("error-429", 429)])
+async def test_an_error_behind_a_200_is_json_where_nothing_is_streamed(
+    http: httpx.AsyncClient, script: str, code: object
+) -> None:
+    answer = await http.post("/chat/completions", json=ask(f"stub-{script}", stream=False))
+    assert answer.status_code == 200
+    assert answer.json()["error"]["code"] == code
+
+
 @pytest.mark.parametrize(
     ("script", "status", "headers"),
     [
