@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from workers.llm_gateway.relay import Tokens
 
@@ -24,7 +24,7 @@ class TextPart(Loose):
     """A piece of a message; parts other than text carry no text."""
 
     type: str = Field(max_length=64)
-    text: str = ""
+    text: str | None = None
 
 
 class ChatMessage(Loose):
@@ -44,7 +44,7 @@ class ChatMessage(Loose):
 class StreamOptions(Loose):
     """What else is streamed."""
 
-    include_usage: bool = False
+    include_usage: StrictBool | None = None
 
 
 class Fallback(Loose):
@@ -58,14 +58,15 @@ class ChatCompletion(Loose):
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=256)]
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=2_000)]
-    stream: bool = False
+    stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
-    fallbacks: Annotated[list[Fallback], Field(max_length=8)] = []
+    fallbacks: Annotated[list[Fallback], Field(max_length=8)] | None = None
 
     @property
     def models(self) -> list[str]:
         """The models to ask, in order, each once."""
-        return list(dict.fromkeys([self.model, *(fallback.model for fallback in self.fallbacks)]))
+        fallbacks = self.fallbacks or ()
+        return list(dict.fromkeys([self.model, *(fallback.model for fallback in fallbacks)]))
 
     @property
     def last_said(self) -> str:

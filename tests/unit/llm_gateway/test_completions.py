@@ -83,6 +83,30 @@ async def test_messages_in_parts_and_unknown_fields_are_understood(client: Async
     assert answer["choices"][0]["message"]["content"] == "That is 2."
 
 
+async def test_nulls_where_the_api_lists_them_are_as_if_nothing_was_said(
+    client: AsyncClient,
+) -> None:
+    parts = [{"type": "image_url", "text": None}, {"type": "text", "text": "what is 1 + 1"}]
+    asked = ask(parts, stream=None, stream_options=None, fallbacks=None, temperature=None)
+    answer = (await client.post("/chat/completions", json=asked)).json()
+    assert answer["choices"][0]["message"]["content"] == "That is 2."
+    streamed = ask("hello", stream=True, stream_options={"include_usage": None})
+    assert all(
+        "usage" not in event
+        for event in events(await client.post("/chat/completions", json=streamed))
+    )
+
+
+@pytest.mark.parametrize("told", ["false", "true", 1, 0])
+async def test_what_is_no_boolean_is_refused_as_the_upstream_would_read_it_otherwise(
+    client: AsyncClient, told: object
+) -> None:
+    for field in ({"stream": told}, {"stream_options": {"include_usage": told}}):
+        answer = await client.post("/chat/completions", json=ask("hello", **field))
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"].split(".")[0] in field
+
+
 async def test_the_last_words_of_the_user_count(client: AsyncClient) -> None:
     asked = ask("what is 1 + 1")
     asked["messages"] += [
