@@ -146,12 +146,20 @@ def _first_words(error: ValidationError) -> str:
     """Name up to three faults by their place; what stands there may be a key by mistake."""
     faults = error.errors(include_input=False, include_url=False, include_context=False)
     said = [
-        f"{'.'.join(str(part) for part in fault['loc'])}: "
-        + str(fault["msg"]).removeprefix("Value error, ")
+        f"{'.'.join(str(part) for part in fault['loc'])}: {_in_words(fault)}"
         for fault in faults[:3]
     ]
     more = f"; and {len(faults) - 3} more" if len(faults) > len(said) else ""
     return "; ".join(said) + more
+
+
+def _in_words(fault: Any) -> str:
+    if fault["type"] != "extra_forbidden":
+        return str(fault["msg"]).removeprefix("Value error, ")
+    within: type[Closed] = ModelsFile
+    if len(fault["loc"]) > 1:
+        within = Upstream if fault["loc"][0] == "models" else Limits
+    return f"unknown word; one of: {', '.join(within.model_fields)}"
 
 
 def _key(name: str, upstream: Upstream, environ: Mapping[str, str]) -> SecretStr | None:

@@ -35,9 +35,11 @@ def test_an_account_has_its_own_limits_or_those_of_all() -> None:
     ("text", "said"),
     [
         ("x = ", "no TOML"),
-        ("x = 1", "x: Extra inputs"),
+        ("x = 1", "x: unknown word; one of: models, limits, accounts"),
         ('[models.a]\nbase_url = "https://x/v1"', "models.a.model: Field required"),
-        (ENTRY + 'key = "sk-real"', "models.a.key: Extra inputs"),
+        (ENTRY + 'key = "sk-real"', "models.a.key: unknown word; one of: base_url, model, api_key"),
+        ("[limits]\nper_minute = 5", "limits.per_minute: unknown word; one of: requests_per_min"),
+        ("[accounts.a]\nx.y = 5", "accounts.a.x: unknown word; one of: requests_per_minute, tok"),
         (ENTRY.replace("https", "ftp"), "models.a.base_url"),
         (ENTRY.replace("api.", "user:sk-real@api."), "models.a.base_url"),
         (ENTRY.replace("models.a", 'models."a b"'), "models.a b"),
