@@ -18,7 +18,7 @@ from workers.secrets.key_ring import key_files
 from workers.settings import Settings
 from workers.storage.database import open_engine, writing
 from workers.storage.upgrade import upgrade_engine
-from workers.supervision.home import open_home
+from workers.supervision.home import open_home, read_or_make_key
 
 PAGE = (Path(__file__).parents[3] / "docs" / "keys.md").read_text()
 
@@ -56,7 +56,8 @@ def test_an_operator_backs_up_loses_everything_restores_and_rotates(
     first = follow("How a model key is kept", tmp_path)
     assert first.returncode == 0, first.stderr
     assert stat.S_IMODE(mine.home_path.stat().st_mode) == 0o700
-    assert open_home(mine.home_path).run.is_dir(), "`up` takes it for its home"
+    home = open_home(mine.home_path)  # as `up` does
+    api_key = read_or_make_key(home)
     folder = keys_folder(mine.home_path)
     engine = opened(mine)
     agents = fill(engine, Vault(folder, {}), 3)
@@ -65,11 +66,13 @@ def test_an_operator_backs_up_loses_everything_restores_and_rotates(
     assert saved.returncode == 0, saved.stderr
     engine.dispose()
     shutil.rmtree(folder)
+    home.key_file.unlink()
     (mine.home_path / "edgewise.db").write_bytes(b"")
 
     restored = follow("Restore", tmp_path)
     assert restored.returncode == 0, restored.stderr
     assert "LOST" not in restored.stdout
+    assert read_or_make_key(home) == api_key
     engine = opened(mine)
     assert all(opens(engine, reader(mine), agent_id) for agent_id in agents)
 
