@@ -37,6 +37,13 @@ class Vault:
         """Return a stored value; raises CredentialsUnavailableError."""
         return decrypt(self.keys.find, envelope, binding)
 
+    def keys_here(self) -> frozenset[str]:
+        """Return the ids of the keys that are here now, none where they cannot be read."""
+        try:
+            return frozenset(self.keys.read_again().keys)
+        except KeysUnavailableError:
+            return frozenset()
+
     def open(self, sealed: str, binding: Binding) -> SecretStr:
         """Return a sealed value.
 

@@ -12,7 +12,6 @@ from typing import Any, Final
 import structlog
 from celery import Celery, signals
 from sqlalchemy import Engine
-from sqlalchemy.exc import IntegrityError
 
 from schemas.config_event import CONFIG_QUEUE
 from workers.agent_config.batch_task import add_batch_task
@@ -30,6 +29,7 @@ from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.providers.trust import trusted_authorities
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
+from workers.storage.agents.probe_rows import probe_those_lost
 from workers.storage.database import open_engine, writing
 from workers.storage.events.withdrawal import withdraw_overdue
 from workers.storage.presence import announce
@@ -84,17 +84,19 @@ def _migrate(engine: Engine) -> None:
 
 
 def _look_after_secrets(engine: Engine, vault: Vault) -> None:
-    """Drop sealed keys that nobody waits for, and say at once where keys cannot be stored."""
+    """Drop sealed keys that nobody waits for, and say at once where keys are lost."""
     now = datetime.now(UTC)
     try:
         with writing(engine) as connection:
             withdraw_overdue(connection, now)
         with writing(engine) as connection:
+            probe_those_lost(connection, vault.keys_here())
+        with writing(engine) as connection:
             vault.key_to_write_under(connection, now)
     except KeysUnavailableError as error:
         log.error("LLM keys cannot be stored", reason=str(error))  # noqa: TRY400  # the message is the whole story
-    except (StorageUnavailableError, IntegrityError) as error:
-        # Another worker was first, or the first event finds out.
+    except StorageUnavailableError as error:
+        # The first event finds out.
         log.warning("secrets were not looked after", error=type(error).__name__)
 
 

@@ -25,8 +25,9 @@ from workers.agent_config.probing import (
 )
 from workers.agent_config.vault import Vault
 from workers.secrets.key_files import keys_folder
+from workers.secrets.key_ring import key_files
 from workers.settings import Settings
-from workers.storage.agents.probe_rows import ask_for_probe, health_of
+from workers.storage.agents.probe_rows import ask_for_probe, health_of, probe_those_lost
 from workers.storage.database import reading, writing
 
 EVERY_S = 1_000.0
@@ -204,3 +205,28 @@ async def test_a_key_that_cannot_be_opened_is_failing_and_nobody_is_called(
     found = health(engine, agent_id)
     assert (found.status, found.reason) == ("failing", "credentials_unavailable")
     assert not model.requests
+
+
+async def test_a_worker_that_starts_finds_which_keys_were_lost_and_which_are_back(
+    engine: Engine, allowed: Settings, vault: Vault, model: ProbedModel
+) -> None:
+    agent_id = store(engine, allowed, vault, upsert(model.base_url))
+    folder = keys_folder(allowed.home_path)
+    (file,) = key_files(folder)
+
+    async def start() -> int:
+        """A worker's first look, with the keys that are there now."""
+        fresh = Vault(folder, {})
+        with writing(engine) as connection:
+            probe_those_lost(connection, fresh.keys_here())
+        return await Prober(ProbeWork(engine, fresh.keys.find, allowed)).work_off()
+
+    assert await start() == 1
+    assert health(engine, agent_id).status == "ok"
+    assert await start() == 0, "what opens is left to its schedule"
+    away = file.rename(folder.parent / file.name)
+    assert await start() == 1
+    assert health(engine, agent_id).reason == "credentials_unavailable"
+    away.rename(file)
+    assert await start() == 1
+    assert health(engine, agent_id).status == "ok"

@@ -111,6 +111,18 @@ def ask_for_probe(connection: Connection, agent_id: str, now: datetime) -> None:
     )
 
 
+def probe_those_lost(connection: Connection, keys_here: Collection[str]) -> int:
+    """Let entries that are under none of these keys be due, as new ones are; return how many.
+
+    What is found of them is that their key cannot be opened. Those of which that was found before
+    are due as well: their key may be back.
+    """
+    is_lost = _columns.key_id.not_in(list(keys_here))
+    was_lost = _columns.probe_result.contains("credentials_unavailable")
+    lost = update(llm_entries).where(or_(is_lost, was_lost), _columns.probe_lease.is_(None))
+    return connection.execute(lost.values(probe_due_at=0)).rowcount
+
+
 def health_of(
     connection: Connection, agent_id: str, now: datetime, *, scheduled: bool
 ) -> tuple[EntryHealth, ...]:
