@@ -6,12 +6,13 @@ events and `reply.metrics` are ours. A server event carries `timestamp` in epoch
 
 import json
 import time
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from schemas.chat import FailedTry
 from schemas.closed import Closed
+from schemas.wrong_event import wrong_in_words
 
 CHANNEL: Final = "events"
 MAX_EVENT_BYTES: Final = 16_000
@@ -83,6 +84,7 @@ ClientEvent = (
     | ToolResultEvent
     | SessionEnd
 )
+_KINDS: Final = {kind.model_fields["type"].default: kind for kind in get_args(ClientEvent)}
 _CLIENT: TypeAdapter[ClientEvent] = TypeAdapter(Annotated[ClientEvent, Field(discriminator="type")])
 
 
@@ -267,8 +269,7 @@ def read_client_event(text: str | bytes) -> ClientEvent:
         return _CLIENT.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "event"
-        raise ValueError(f"{where}: {first['msg']}") from None
+        raise ValueError(wrong_in_words(first, _KINDS)) from None
 
 
 def read_server_event(text: str | bytes) -> AnyServerEvent | None:
