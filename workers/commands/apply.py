@@ -1,15 +1,12 @@
 """`edgewise apply`: the agents of a file, sent as one batch."""
 # ruff: noqa: PLC0415  # a command loads what it needs when it runs
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from schemas.batch import RowError
-from schemas.ids import new_id
 from workers.commands.accepted_batch import outcome_of
 from workers.commands.agent_file import in_file, read_agents
 from workers.commands.console import FAILED
@@ -17,9 +14,9 @@ from workers.commands.gateway_client import (
     DEFAULT_URL,
     Key,
     Url,
-    answer_of,
     gateway,
 )
+from workers.commands.sent_rows import SentRows
 
 if TYPE_CHECKING:
     import httpx
@@ -67,29 +64,11 @@ def apply(
 
 def _apply(client: "httpx.Client", file: Path) -> list[RowError]:
     """Send a file, wait until it is applied, and return the rows that failed."""
-    lines: list[int] = []
-    errors: list[RowError] = []
-
-    def body() -> Iterator[bytes]:
-        for row in read_agents(file):
-            if row.error is not None:
-                errors.append(row.error)
-                continue
-            lines.append(row.line)
-            yield json.dumps(row.fields, ensure_ascii=False).encode() + b"\n"
-
-    first = next(sent := body(), None)
-    if first is None:
-        return errors
-
-    def whole() -> Iterator[bytes]:
-        yield first
-        yield from sent
-
-    headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": new_id("req")}
-    accepted = answer_of(client.post("/v1/batches", content=whole(), headers=headers, timeout=600))
+    rows = SentRows(file)
+    accepted = rows.send(client)
+    if accepted is None:
+        return rows.errors
     batch, found = outcome_of(client, accepted["id"])
-    counts = {**batch, "failed": batch["failed"] + len(errors)}
+    counts = {**batch, "failed": batch["failed"] + len(rows.errors)}
     typer.echo(", ".join(f"{name} {counts[name]}" for name in COUNTS))
-    errors += [error.model_copy(update={"line": lines[error.line - 1]}) for error in found]
-    return sorted(errors, key=lambda error: error.line)
+    return sorted([*rows.errors, *map(rows.in_file, found)], key=lambda error: error.line)

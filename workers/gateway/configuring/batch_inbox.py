@@ -19,6 +19,7 @@ from schemas.batch import Batch, BatchAccepted, RowError
 from schemas.ids import new_id
 from workers.batch_files.rows import RowReader
 from workers.errors import StorageUnavailableError
+from workers.gateway.configuring.batch_places import BatchPlaces
 from workers.gateway.configuring.batch_stager import SILENT_S, BatchStager
 from workers.gateway.configuring.sealer import Sealer
 from workers.gateway.rest_errors import ApiError
@@ -61,6 +62,7 @@ class BatchInbox:
         self._sealer = sealer
         self._threads = threads
         self._silent = timedelta(seconds=silent_s)
+        self._places = BatchPlaces()
 
     @classmethod
     @contextlib.contextmanager
@@ -84,9 +86,20 @@ class BatchInbox:
     ) -> BatchAccepted:
         """Take a batch in, or none of it, and return it; it is applied from then on.
 
-        The same idempotency key with the same body has the same answer again. Raises ApiError
-        and StorageUnavailableError.
+        The same idempotency key with the same body has the same answer again. Raises ApiError,
+        also where too many are being received, and StorageUnavailableError.
         """
+        with self._places.take(account):
+            return await self._take(account, media_type, reader, key, body)
+
+    async def _take(
+        self,
+        account: str,
+        media_type: str,
+        reader: RowReader,
+        key: str | None,
+        body: AsyncIterator[bytes],
+    ) -> BatchAccepted:
         digest = hashlib.sha256(media_type.encode() + b"\0")
         held = None if key is None else await self._run(self._held, account, key)
         if held is not None:

@@ -71,6 +71,7 @@ Inbox = Annotated[BatchInbox, Depends(_inbox)]
             413: "The body is too large.",
             415: "The content type is none of those that batches may have.",
             422: "The body cannot be read, is empty or has too many rows.",
+            429: "Too many batches of this account are being received; wait for `Retry-After`.",
         }.items()
     },
 )
