@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from workers.errors import ModelError
 from workers.llm_gateway.models_file import Route
 from workers.llm_gateway.refusals import error_event, refusal_of
-from workers.llm_gateway.relay import Relay, Tokens, tokens_of
+from workers.llm_gateway.relay import Relay, Tokens, silent_ends_of, tokens_of
 from workers.llm_gateway.upstream import body_for, drain, posting, read_whole, translated
 from workers.llm_gateway.wire import DONE, Reply
 from workers.providers.warm_connections import WarmConnections
@@ -57,7 +57,8 @@ class LiveStream:
         """Wait for the first content, `within_s` at most; raises ModelError."""
         body = body_for(route, asked)
         options = asked.get("stream_options") or {}
-        relay = Relay(passes_usage=bool(options.get("include_usage")))
+        passes_usage = bool(options.get("include_usage"))
+        relay = Relay(passes_usage=passes_usage, silent_ends=silent_ends_of(asked))
         stream = cls(route, len(body), relay)
         try:
             with translated("timeout_first_token"):
@@ -149,7 +150,7 @@ class Whole:
                 asyncio.timeout(route.upstream.total_s),
                 posting(connections, route, body, headers, JSON) as response,
             ):
-                raw, said = await read_whole(response)
+                raw, said = await read_whole(response, silent_ends_of(asked))
         estimate = Tokens(len(body) // BYTES_PER_TOKEN, len(raw) // BYTES_PER_TOKEN, estimated=True)
         return cls(route.name, route.upstream.region, raw, tokens_of(said.get("usage")) or estimate)
 

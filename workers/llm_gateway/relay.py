@@ -7,6 +7,7 @@ gateway must know (usage, an error, the end) are read; the rest goes through as 
 import json
 import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -22,7 +23,7 @@ _NOTABLE: Final = re.compile(
 _EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n)", re.DOTALL)
 _LONGEST_END: Final = 4
 MAX_COUNT: Final = 2**40
-_CUT_OFF: Final = frozenset({"length", "content_filter"})
+CUT_OFF: Final = frozenset({"length", "content_filter"})
 """Reasons to finish that tell the caller why there is nothing: an answer without a word, too."""
 
 
@@ -38,8 +39,9 @@ class Tokens:
 class Relay:
     """Takes the bytes of one upstream's stream. Raises ModelError."""
 
-    def __init__(self, *, passes_usage: bool) -> None:
+    def __init__(self, *, passes_usage: bool, silent_ends: AbstractSet[str] = CUT_OFF) -> None:
         self._passes_usage = passes_usage
+        self._silent_ends = silent_ends
         self._rest = bytearray()
         self._total = 0
         self.has_begun = False
@@ -112,22 +114,31 @@ class Relay:
     def _read_choice(self, choice: Any) -> None:
         if not isinstance(choice, dict):
             raise _bad_sse()
-        if has_answer(choice, "delta"):
+        if has_answer(choice, "delta", self._silent_ends):
             self.has_begun = True
         if choice.get("finish_reason"):
             self.is_finished = True
 
 
-def has_answer(choice: Mapping[str, Any], part: str) -> bool:
+def silent_ends_of(asked: Mapping[str, Any]) -> AbstractSet[str]:
+    """Return the reasons to finish with which an answer to this request may have no word.
+
+    Models often have nothing to add to what a tool has done, and say so by `stop` alone.
+    """
+    last = (asked.get("messages") or [{}])[-1]
+    return CUT_OFF | {"stop"} if last.get("role") in ("tool", "function") else CUT_OFF
+
+
+def has_answer(choice: Mapping[str, Any], part: str, silent_ends: AbstractSet[str]) -> bool:
     """Tell whether this part of a choice, `delta` or `message`, says more than a role and blanks.
 
-    A choice that was cut off by the caller's limit or by a filter is an answer without it, too.
+    A choice that finishes for one of the reasons given is an answer without it, too.
     """
     said = choice.get(part)
     if isinstance(said, dict) and any(_is_said(v) for k, v in said.items() if k != "role"):
         return True
     reason = choice.get("finish_reason")
-    return isinstance(reason, str) and reason in _CUT_OFF
+    return isinstance(reason, str) and reason in silent_ends
 
 
 def _is_said(value: Any) -> bool:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -94,8 +95,13 @@ def hops_of(headers: Mapping[str, str]) -> int:
     return int(told[:9]) if told.isascii() and told.isdecimal() else 0
 
 
-async def read_whole(response: httpcore.Response) -> tuple[bytes, dict[str, Any]]:
-    """Return the bytes of a completion and what they say; raises ModelError."""
+async def read_whole(
+    response: httpcore.Response, silent_ends: AbstractSet[str]
+) -> tuple[bytes, dict[str, Any]]:
+    """Return the bytes of a completion and what they say; raises ModelError.
+
+    Without a word it is one only where it finishes for one of the reasons given.
+    """
     raw = bytearray()
     async for chunk in response.aiter_stream():
         raw += chunk
@@ -110,7 +116,7 @@ async def read_whole(response: httpcore.Response) -> tuple[bytes, dict[str, Any]
     choices = said.get("choices") if isinstance(said, dict) else None
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise _bad_answer("the answer is no chat completion")
-    if not any(has_answer(choice, "message") for choice in choices):
+    if not any(has_answer(choice, "message", silent_ends) for choice in choices):
         raise ModelError("empty", "the model said nothing", retryable=True)
     return bytes(raw), said
 

@@ -169,6 +169,24 @@ async def test_a_whole_answer_has_fallbacks_too_and_the_built_in_one_may_be_last
     assert all("fallbacks" not in asked.body for asked in upstream.asked)
 
 
+async def test_a_model_need_not_add_a_word_to_what_a_tool_has_done(client: AsyncOpenAI) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+    asked: Any = [
+        *ASKED,
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "done"},
+    ]
+    for stream in (True, False):
+        raw = await client.chat.completions.with_raw_response.create(
+            model="speechless",
+            messages=asked,
+            stream=stream,
+            extra_body={"fallbacks": [{"model": "plain"}]},
+        )
+        assert raw.headers["x-edgewise-model"] == "speechless"
+        await raw.http_response.aread()
+
+
 async def test_a_model_that_only_keeps_alive_is_a_timeout(client: AsyncOpenAI) -> None:
     with pytest.raises(openai.InternalServerError) as raised:
         await streamed(client, "hasty")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.errors import ModelError
-from workers.llm_gateway.relay import Relay, Tokens, has_answer
+from workers.llm_gateway.relay import CUT_OFF, Relay, Tokens, has_answer
 
 
 def event(delta: dict[str, Any] | None, reason: str | None = None, **more: Any) -> bytes:
@@ -95,7 +95,7 @@ def test_an_end_that_says_why_there_is_nothing_is_an_answer(reason: str) -> None
     ],
 )
 def test_a_choice_is_an_answer_by_what_it_says(choice: dict[str, Any], *, answers: bool) -> None:
-    assert has_answer(choice, "message") is answers
+    assert has_answer(choice, "message", CUT_OFF) is answers
 
 
 def test_the_end_may_lack_its_blank_line_and_its_done() -> None:
