@@ -1,38 +1,28 @@
-"""Changes that were accepted while keys or name servers are away: they wait, and none is lost."""
+"""Changes that were accepted while keys are away: they wait, and none is lost."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, select
 
 from tests.integration.config.keys import NOW, accept, change, new_vault, sealed, upsert
+from tests.integration.config.rested import RESTED, report
 from tests.integration.config.staged import batch, counts, post, row
 from tests.integration.config.stored_agents import apply_at
 from tests.integration.config.test_rotation import run as run_secrets
 from workers.agent_config.apply import apply_in_order
-from workers.agent_config.endpoints import EndpointCheck
 from workers.agent_config.groups import Applied, apply_group, apply_named
 from workers.agent_config.reconcile import reconcile, reconcile_batches, reconcile_rested
 from workers.agent_config.together import apply_together
 from workers.agent_config.vault import Vault
-from workers.agent_config.waiting import PATIENCE
-from workers.errors import TemporarilyUnresolvedError, UnresolvedHostError
-from workers.providers.base_url_policy import BaseUrlPolicy
-from workers.providers.public_address import IpAddress
 from workers.secrets.key_files import keys_folder
 from workers.secrets.key_ring import key_files
 from workers.settings import Settings
 from workers.storage.database import reading, writing
 from workers.storage.events.leases import revive
-from workers.storage.events.reports import EventReport, report_event
 from workers.storage.tables import config_events
-
-RESTED = NOW + timedelta(seconds=60)
-"""Whatever rests has rested by then."""
 
 
 @pytest.fixture
@@ -54,13 +44,6 @@ def put_back(file: Path, keys: Path) -> None:
     file.rename(keys / file.name)
 
 
-def report(engine: Engine, event_id: str) -> EventReport:
-    with reading(engine) as connection:
-        found = report_event(connection, event_id)
-    assert found is not None
-    return found
-
-
 def seals_left(engine: Engine) -> int:
     with reading(engine) as connection:
         query = select(config_events.c.id).where(config_events.c.sealed.is_not(None))
@@ -73,18 +56,6 @@ def sent_again(engine: Engine, now: datetime) -> list[str]:
     reconcile_rested(engine, sent.append, now)
     reconcile_rested(engine, sent.append, now)
     return [event_id for each in sent for event_id in each]
-
-
-class Names:
-    """A name service that a test turns on and off."""
-
-    def __init__(self) -> None:
-        self.error: Exception | None = TemporarilyUnresolvedError("not now")
-
-    async def __call__(self, _host: str) -> tuple[IpAddress, ...]:
-        if self.error is not None:
-            raise self.error
-        return (ip_address("9.9.9.9"),)
 
 
 @pytest.mark.parametrize("lost", ["the current key", "the private key"])
@@ -245,71 +216,3 @@ def test_a_change_for_a_lost_pair_waits_until_the_operator_lets_it_go(
     outcome = apply_at(engine, other_id, now, vault)
     assert outcome is not None
     assert outcome.result.status == "applied"
-
-
-def test_a_name_that_cannot_be_resolved_now_is_waited_for_but_not_for_ever(
-    engine: Engine, keys: Path, vault: Vault
-) -> None:
-    names = Names()
-    with EndpointCheck.open(BaseUrlPolicy(), BaseUrlPolicy(), names) as check:
-        event, called, spent = upsert(), upsert(), upsert()
-        event_id, spent_id = (
-            accept(engine, each, sealed(keys, each, "sk-1")) for each in (event, spent)
-        )
-        until = NOW + timedelta(seconds=5)
-        called_id = accept(engine, called, sealed(keys, called, "sk-1"), expires_at=until)
-        refused = apply_at(engine, called_id, NOW, vault, check)
-        assert refused is not None
-        assert (refused.result.status, refused.result.code) == ("rejected", "unavailable")
-        assert apply_at(engine, event_id, NOW, vault, check) is None
-        assert apply_at(engine, spent_id, NOW, vault, check) is None
-        assert report(engine, event_id).message == "names_unavailable"
-
-        late = NOW + PATIENCE + timedelta(seconds=1)
-        ended = apply_at(engine, spent_id, late, vault, check)
-        assert ended is not None
-        assert (ended.result.status, ended.result.code, ended.result.param) == (
-            "rejected",
-            "validation_error",
-            "llm.0.base_url",
-        )
-        names.error = None
-        applied = apply_at(engine, event_id, late, vault, check)
-        assert applied is not None
-        assert applied.result.status == "applied"
-
-
-def test_rows_whose_names_cannot_be_resolved_now_rest_and_a_name_without_address_is_refused(
-    engine: Engine, stored: Settings, vault: Vault
-) -> None:
-    names = Names()
-    rows = [row(n, llm=[("m", "sk")], settings=stored) for n in (1, 2)] + [row(3)]
-    with EndpointCheck.open(BaseUrlPolicy(), BaseUrlPolicy(), names) as check:
-        batch_id = post(engine, rows)
-        first = apply_group(engine, batch_id, lambda: NOW, vault, check)
-        assert first is not None
-        assert (len(first.outcomes), first.alone) == (1, [])
-        assert apply_group(engine, batch_id, lambda: NOW, vault, check) is None
-        names.error = UnresolvedHostError("no address")
-        assert apply_group(engine, batch_id, lambda: RESTED, vault, check) is not None
-    assert counts(engine, batch_id) == {"created": 1, "failed": 2}
-
-
-def test_what_was_not_looked_up_in_time_rests_where_names_are_away_but_no_call_that_waits(
-    engine: Engine, keys: Path, vault: Vault
-) -> None:
-    async def names(host: str) -> tuple[IpAddress, ...]:
-        if host.startswith("slow"):
-            await asyncio.Event().wait()
-        raise TemporarilyUnresolvedError(host)
-
-    events = [upsert("https://a.example.com"), upsert("https://slow.example.com")]
-    ids = [accept(engine, each, sealed(keys, each, "sk-1")) for each in events]
-    called = upsert("https://slow2.example.com")
-    until = NOW + timedelta(seconds=5)
-    called_id = accept(engine, called, sealed(keys, called, "sk-1"), expires_at=until)
-    with EndpointCheck.open(BaseUrlPolicy(), BaseUrlPolicy(), names) as check:
-        applied = apply_named(engine, [*ids, called_id], lambda: NOW, vault, check, lease_s=1.0)
-    assert applied is not None
-    assert (applied.outcomes, applied.alone) == ([], [called_id])
-    assert {report(engine, each).message for each in ids} == {"names_unavailable"}
