@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,8 +14,18 @@ import pytest
 
 from tests.acceptance.model import Model
 from tests.acceptance.talking import talk
-from tests.servers.planted import found_in, found_under, planted
+from tests.acceptance.ways_in import (
+    WaysIn,
+    be_cut_off,
+    be_refused,
+    come_again,
+    succeed,
+    ways_in,
+)
+from tests.servers.planted import found_in, found_in_redis, found_under, planted
+from tests.servers.postgres import Postgres, running_postgres
 from tests.servers.system import System, running_system, wait_for
+from tests.servers.webhook_receiver import Receiver, running_receiver
 
 AGENT: dict[str, object] = {
     "name": "Ada",
@@ -33,32 +44,62 @@ def tool(name: str, url: str = "https://8.8.8.8/tool") -> dict[str, object]:
     return {"name": "weather", "description": "Tells it.", "http": http}
 
 
-@pytest.mark.slow
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres | None]:
+    if request.param == "sqlite":
+        yield None
+        return
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.mark.timeout(300)
 def test_a_planted_key_is_found_nowhere_after_success_rejection_crash_and_retry(
-    go_forward: Path,
+    go_forward: Path, postgres: Postgres | None
 ) -> None:
+    database = postgres.new_database() if postgres else None
+    variables = {"EDGEWISE_DATABASE_URL": database} if database else {}
+    told: list[bytes] = []
     with (
         Model() as model,
+        running_receiver() as receiver,
         running_system(
             EDGEWISE_LLM_ALLOW=urlsplit(model.url).netloc,
+            EDGEWISE_WEBHOOK_ALLOW=urlsplit(receiver.url).netloc,
             EDGEWISE_LOG_LEVEL="DEBUG",
             EDGEWISE_TURN_WORKERS="1",
+            EDGEWISE_CONFIG_LEASE_S="1.5",
+            **variables,
         ) as system,
+        ways_in(system, model.url, told, database) as ways,
     ):
-        told: list[bytes] = []
+        listen(ways, receiver)
         agent = configure(system, model, told)
+        succeed(ways)
+        be_refused(ways)
         converse(system, model, agent, go_forward, told)
         crash(system, model, agent, told)
+        be_cut_off(ways)
+        come_again(ways)
         measured(system, told)
-        with system.redis() as redis:
-            told += [key + (redis.dump(key) or b"") for key in redis.scan_iter()]
-            redis.bgrewriteaof()
+        told += [each.body.encode() + repr(each.headers).encode() for each in receiver.received]
+        assert receiver.of_type("config_event.applied")
         told += [name.encode() for name in cmdlines(system)]
         assert [content for content in told if found_in(content)] == []
-        assert any("appendonly" in str(file) for file in system.home.rglob("*"))
+        with system.redis() as redis:
+            assert found_in_redis(redis) == {}
         assert found_under(system.home.parent) == {}
         system.stop()
         assert found_under(system.home.parent) == {}
+        if postgres:
+            assert found_under(postgres.folder) == {}
+
+
+def listen(ways: WaysIn, receiver: Receiver) -> None:
+    """Have config results and session ends told to a receiver that fails, and repeats a key."""
+    receiver.status, receiver.body = 500, planted("receiver").encode()
+    answer = ways.client.post("/v1/webhook-endpoints", json={"url": receiver.url})
+    assert ways.keep(answer) == 201
 
 
 def call(

@@ -3,6 +3,10 @@
 import base64
 from pathlib import Path
 
+from redis import Redis
+
+from tests.servers.system import wait_for
+
 MARK = "planted7Qx9c41eV"
 """In every planted key; searched for in clear and in the codings that software falls into."""
 
@@ -35,3 +39,26 @@ def found_under(folder: Path) -> dict[str, list[str]]:
             if hits:
                 found[str(file)] = hits
     return found
+
+
+def found_in_redis(redis: Redis) -> dict[str, list[str]]:
+    """Return which keys and files of a Redis hold the mark, and in which forms.
+
+    Its files are searched as they were written, and again once it has written them anew from
+    what it holds. It compresses nothing for that, for what is compressed would not be found.
+    """
+    redis.config_set("rdbcompression", "no")
+    contents = {str(key): key + (redis.dump(key) or b"") for key in redis.scan_iter()}
+    found = {key: hits for key, content in contents.items() if (hits := found_in(content))}
+    folder = Path(str(redis.config_get("dir")["dir"]))
+    assert list(folder.rglob("appendonly*.aof*")), "it writes what it does to no file"
+    found |= found_under(folder)
+    redis.bgrewriteaof()
+    wait_for("the file is written anew", lambda: _has_rewritten(redis), within=30)
+    return found | found_under(folder)
+
+
+def _has_rewritten(redis: Redis) -> bool:
+    told = redis.info("persistence")
+    assert told["aof_last_bgrewrite_status"] == "ok"
+    return not (told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"])

@@ -11,7 +11,7 @@ from redis import Redis
 
 from tests.integration.rest.test_agents import AGENT, create
 from tests.servers.parts import Part, client_of, environment
-from tests.servers.planted import found_in, found_under, planted
+from tests.servers.planted import found_in, found_in_redis, found_under, planted
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
 
@@ -144,11 +144,7 @@ def test_no_key_is_anywhere_but_in_its_envelope(
     assert [answer.status_code for answer in answers[:9]] == [201, 200, *[422] * 6, 415]
 
     with Redis.from_url(system_settings.redis_url or "") as redis:
-        for key in redis.scan_iter():
-            assert found_in(key + (redis.dump(key) or b"")) == []
-        redis.bgrewriteaof()
-        folder = Path(redis.config_get("dir")["dir"])
-    assert found_under(folder) == {}
+        assert found_in_redis(redis) == {}
     assert found_under(system_settings.home_path) == {}
     if system_settings.database.startswith("postgresql"):
         assert found_under(request.getfixturevalue("postgres").folder) == {}

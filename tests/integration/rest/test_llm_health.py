@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +16,7 @@ from redis import Redis
 from tests.acceptance.model import Model
 from tests.integration.rest.test_agents import AGENT, create
 from tests.servers.parts import Part, configure, flush, running_config_worker, running_gateway
-from tests.servers.planted import found_in, found_under, planted
+from tests.servers.planted import found_in, found_in_redis, found_under, planted
 from tests.servers.system import wait_for
 from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
@@ -194,10 +193,7 @@ def test_a_worker_killed_in_mid_probe_is_followed_by_another_and_no_key_is_left_
         assert found_in(answer.content + repr(answer.headers).encode()) == []
         assert b"sk-secret" not in answer.content
     with Redis.from_url(probed.redis_url or "") as redis:
-        for key in redis.scan_iter():
-            assert found_in(key + (redis.dump(key) or b"")) == []
-        folder = Path(redis.config_get("dir")["dir"])
-    assert found_under(folder) == {}
+        assert found_in_redis(redis) == {}
     assert found_under(probed.home_path) == {}
     assert not any("sk-secret" in log.read_text() for log in probed.home_path.glob("*.log"))
     if probed.database.startswith("postgresql"):

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from schemas.ids import agent_id_of, new_id
 from tests.servers.parts import Part
-from tests.servers.planted import found_in, found_under, planted
+from tests.servers.planted import found_in, found_in_redis, found_under, planted
 from tests.servers.system import wait_for
 from tests.servers.webhooks import (
     Sender,
@@ -147,6 +147,6 @@ def test_no_secret_is_found_in_the_database_redis_or_logs(
             rows = connection.execute(sa.text(f"SELECT * FROM {table}")).all()
             assert not found_in(repr(rows).encode()), table
     with Redis.from_url(str(system_settings.redis_url)) as redis:
-        assert not [key for key in redis.scan_iter() if found_in(redis.dump(key) or b"")]
+        assert found_in_redis(redis) == {}
     assert found_under(system_settings.home_path) == {}
     assert part.logged("/v1/webhooks/")
