@@ -26,13 +26,7 @@ class NotJsonError(Exception):
 def parse_json(text: str) -> Any:
     """Return what a text spells; raises NotJsonError."""
     try:
-        found = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_whole,
-            parse_float=_fraction,
-            parse_constant=_no_constant,
-        )
+        found = _DECODER.decode(text)
     except RecursionError:
         raise NotJsonError(_TOO_DEEP) from None
     except ValueError:
@@ -90,3 +84,11 @@ def _check_shape(found: Any, *, has_halves: bool) -> None:
         if depth > MAX_DEPTH:
             raise NotJsonError(_TOO_DEEP)
         level = [*chain(*below), *chain(*objects), *chain(*(each.values() for each in objects))]
+
+
+_DECODER: Final = json.JSONDecoder(  # made once: making it takes longer than reading a row
+    object_pairs_hook=_object,
+    parse_int=_whole,
+    parse_float=_fraction,
+    parse_constant=_no_constant,
+)
