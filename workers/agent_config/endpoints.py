@@ -20,7 +20,7 @@ from workers.errors import (
 from workers.providers.base_url import BaseUrl
 from workers.providers.base_url_policy import BaseUrlPolicy, check_base_url
 from workers.providers.resolve import Resolve, system_resolve
-from workers.providers.tool_parameters import check_parameters
+from workers.providers.tools.parameters import check_parameters
 
 NAMES_AWAY: Final = "names are not resolved at the moment, so nothing was changed"
 RESOLVE_S: Final = 2.5

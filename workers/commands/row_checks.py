@@ -17,7 +17,7 @@ from workers.errors import BlockedAddressError, InvalidBaseUrlError, InvalidTool
 from workers.providers.base_url import parse_base_url
 from workers.providers.base_url_allow import Allow
 from workers.providers.base_url_policy import BaseUrlPolicy
-from workers.providers.tool_parameters import check_parameters
+from workers.providers.tools.parameters import check_parameters
 
 _MODELS: Final = Allow(setting="EDGEWISE_LLM_ALLOW")
 _TOOLS: Final = Allow(setting="EDGEWISE_TOOLS_ALLOW")

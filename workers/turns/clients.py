@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from workers.providers.base_url_allow import operators_allow, tools_allow, users_allow
 from workers.providers.chat import Endpoint, open_client
-from workers.providers.http_tool import open_tool_client
+from workers.providers.tools.http_tool import open_tool_client
 from workers.providers.trust import trusted_authorities
 from workers.settings import OFFLINE_MODEL, Settings
 from workers.storage.agents.lookup import AgentStore

@@ -14,8 +14,8 @@ from schemas.agent import Agent
 from schemas.chat import ToolCall, ToolOffer, ToolRound
 from schemas.turn import ToolAsked, ToolResult, TurnTask
 from workers.errors import ToolError
-from workers.providers.http_tool import HttpCall, call_http_tool
-from workers.providers.tool_arguments import mistakes_in, read_arguments
+from workers.providers.tools.arguments import mistakes_in, read_arguments
+from workers.providers.tools.http_tool import HttpCall, call_http_tool
 from workers.storage.turns.tool_records import ToolRecords
 from workers.turns.tool_headers import HeaderReader
 from workers.turns.tool_rounds import Tell

@@ -13,7 +13,7 @@ from tests.servers.planted import found_in, planted
 from tests.servers.tool_server import ToolServer
 from workers.errors import ToolError
 from workers.providers.base_url_allow import parse_allow
-from workers.providers.http_tool import HttpCall, call_http_tool, open_tool_client
+from workers.providers.tools.http_tool import HttpCall, call_http_tool, open_tool_client
 
 
 @pytest.fixture

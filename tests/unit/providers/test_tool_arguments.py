@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.providers.schemas import CITY, nested
 from workers.errors import ToolError
-from workers.providers.tool_arguments import CANNOT, MAX_STEPS, mistakes_in, read_arguments
+from workers.providers.tools.arguments import CANNOT, MAX_STEPS, mistakes_in, read_arguments
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 NAMES = st.sampled_from(["a", "b", "c"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.providers.schemas import CITY, nested
 from workers.errors import InvalidToolError
-from workers.providers.tool_parameters import check_parameters
+from workers.providers.tools.parameters import check_parameters
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 DRAFT_2020_12 = "https://json-schema.org/draft/2020-12/schema"

@@ -14,7 +14,7 @@ from workers.errors import (
 )
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.providers.base_url_policy import BaseUrlPolicy
-from workers.providers.tool_parameters import check_parameters
+from workers.providers.tools.parameters import check_parameters
 from workers.secrets.places import header_place
 from workers.secrets.sealing import read_public_key, seal
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from workers.errors import InvalidToolError
-from workers.providers.tool_assertions import TYPES, is_number, is_whole
-from workers.providers.tool_dialects import DRAFT_7, dialect
-from workers.providers.tool_references import References
+from workers.providers.tools.assertions import TYPES, is_number, is_whole
+from workers.providers.tools.dialects import DRAFT_7, dialect
+from workers.providers.tools.references import References
 
 Place = tuple[str, ...]
 _REFUSED: Final = frozenset(

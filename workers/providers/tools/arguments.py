@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from workers.errors import InvalidToolError, ToolError
 from workers.providers.chat_tool_calls import MAX_ARGUMENTS
-from workers.providers.tool_assertions import shown
-from workers.providers.tool_dialects import DRAFT_7, dialect
-from workers.providers.tool_judging import Judge, Place, TooManyStepsError
-from workers.providers.tool_keywords import OF_DRAFT_7, OF_DRAFT_2020_12
-from workers.providers.tool_references import References
+from workers.providers.tools.assertions import shown
+from workers.providers.tools.dialects import DRAFT_7, dialect
+from workers.providers.tools.judging import Judge, Place, TooManyStepsError
+from workers.providers.tools.keywords import OF_DRAFT_7, OF_DRAFT_2020_12
+from workers.providers.tools.references import References
 from workers.strict_json import NotJsonError, parse_json
 
 MAX_STEPS: Final = 20_000

@@ -4,8 +4,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from workers.providers.tool_assertions import ASSERTIONS, canonical, shown, size
-from workers.providers.tool_references import References
+from workers.providers.tools.assertions import ASSERTIONS, canonical, shown, size
+from workers.providers.tools.references import References
 
 CHEAP: Final = 8
 """So many names or values are looked through in the time of one step."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from workers.providers.tool_assertions import canonical, shown
-from workers.providers.tool_judging import Case, Mistake, Rule
+from workers.providers.tools.assertions import canonical, shown
+from workers.providers.tools.judging import Case, Mistake, Rule
 
 
 def _reference(held: Any, case: Case) -> list[Mistake]:
