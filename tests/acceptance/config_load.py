@@ -11,6 +11,7 @@ import httpx
 from tests.servers.system import System
 
 AGENT = {"system_prompt": "b", "voice": {"voice_id": "ivy"}}
+MODEL = {"base_url": "https://9.9.9.9/v1", "model": "m"}
 
 
 @dataclass
@@ -94,7 +95,13 @@ class Sender:
         external_id = f"fleet-{count % self.agents}"
         self.last[external_id] = f"row-{count}"
         self.times[external_id] = self.times.get(external_id, 0) + 1
-        return {**AGENT, "external_id": external_id, "name": f"row-{count}"}
+        llm = [{**MODEL, "api_key": key_of(f"row-{count}")}]
+        return {**AGENT, "external_id": external_id, "name": f"row-{count}", "llm": llm}
+
+
+def key_of(name: str) -> str:
+    """Return the key of the model that comes with this name."""
+    return f"sk-{name}"
 
 
 def _client(system: System) -> httpx.Client:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import httpx
 import psutil
@@ -15,14 +16,19 @@ import pytest
 import sqlalchemy as sa
 
 from schemas.ids import agent_id_of
-from tests.acceptance.config_load import Promises, Sender, Writer
+from tests.acceptance.config_load import Promises, Sender, Writer, key_of
 from tests.servers.postgres import Postgres, running_postgres
 from tests.servers.system import System, clean_environment, command, running_system, wait_for
+from workers.secrets.binding import Binding
+from workers.secrets.envelope import decrypt
+from workers.secrets.key_files import keys_folder
+from workers.secrets.key_ring import KeyRingReader, read_key_ring
+from workers.storage.agents.llm_rows import entries_of_agents
 
 BATCHES, ROWS, AGENTS = 40, 500, 200
 CONFIG_WORKER_KILLS = 40
 OTHERS = ("gateway", "postgresql", "redis", "config")
-QUICK = {"EDGEWISE_CONFIG_LEASE_S": "1.5"}
+QUICK = {"EDGEWISE_CONFIG_LEASE_S": "1.5", "EDGEWISE_LLM_PROBE_EVERY_S": "0"}
 
 Victim = tuple[System, Postgres | None, str | None]
 """A running system; on PostgreSQL, that server and the URL of the database."""
@@ -66,8 +72,11 @@ def test_what_was_accepted_is_applied_once_whatever_is_killed(
     wait_for("all settled", lambda: all_settled(engine), within=120)
     assert_batches_done(system, sender)
     now, applied = states(engine), applied_names(engine)
+    keys = stored_keys(engine, system, {agent_id_of("default", each) for each in sender.last})
     for external_id, times in sender.times.items():
-        assert now[agent_id_of("default", external_id)] == (times, sender.last[external_id])
+        agent_id, name = agent_id_of("default", external_id), sender.last[external_id]
+        assert now[agent_id] == (times, name)
+        assert keys[agent_id] == [key_of(name)]
     for writer in writers:
         assert_promises_hold(writer.promises, applied, now)
     engine.dispose()
@@ -162,6 +171,23 @@ def states(engine: sa.Engine) -> dict[str, tuple[int, str]]:
     with engine.connect() as connection:
         rows = connection.execute(sa.text("SELECT id, version, document FROM agents"))
         return {row.id: (row.version, json.loads(row.document)["name"]) for row in rows}
+
+
+def stored_keys(engine: sa.Engine, system: System, agents: set[str]) -> dict[str, list[str]]:
+    """Return the keys of models as a turn worker opens them, by agent."""
+    ring = KeyRingReader(partial(read_key_ring, keys_folder(system.home), {}))
+    with engine.connect() as connection:
+        return {
+            agent_id: [
+                decrypt(
+                    ring.find,
+                    entry.api_key,
+                    Binding(entry.account, agent_id, entry.entry, entry.base_url),
+                ).get_secret_value()
+                for entry in entries
+            ]
+            for agent_id, entries in entries_of_agents(connection, agents).items()
+        }
 
 
 def assert_batches_done(system: System, sender: Sender) -> None:
