@@ -12,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
 TESTS_AT_ONCE ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile
 
-.PHONY: help setup demo up check format test test-slow test-all bench debian-packages clean
+.PHONY: help setup demo up check format test test-slow test-postgresql test-all bench debian-packages clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 24
@@ -40,6 +40,10 @@ test: $(VENV)/.developer debian-packages ## Every test that is not slow
 
 test-slow: $(VENV)/.developer debian-packages ## The slow tests alone
 	$(PYTEST) -m slow
+
+test-postgresql: $(VENV)/.developer debian-packages ## Whole systems again, on PostgreSQL; what is slow left out
+	TEST_DATABASE=postgresql $(PYTEST) -m "not slow" -k "not sqlite" \
+		tests/acceptance tests/integration/operate
 
 test-all: $(VENV)/.developer debian-packages ## Every test
 	$(PYTEST)

@@ -10,7 +10,8 @@ import psutil
 
 from bench.figure import Figure, percentile
 from bench.systems import measured_system
-from tests.servers.system import System, wait_for
+from tests.servers.system import System
+from tests.servers.waiting import wait_for
 
 TIMES, QUICK_TIMES = 10, 3
 WITHIN_S = 30.0

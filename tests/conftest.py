@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from tests.servers.databases import chosen_database, database_of
 from tests.servers.stalls import Stalls, watched
 from workers.settings import Settings
 from workers.storage.redis_client import connect
@@ -19,6 +20,13 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _database() -> Iterator[None]:
+    """The database that tests run on which name none."""
+    with chosen_database():
+        yield
+
+
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path) -> Settings:
     """Settings on the test's own Redis and folder, free ports, nothing from the environment."""
@@ -26,6 +34,7 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
         _env_file=None,
         home=tmp_path / "home",
         redis_url=redis_url,
+        database_url=database_of(tmp_path / "home"),
         port=0,
         llm_gateway_port=0,
         api_key="test-key-0123456789",

@@ -7,7 +7,8 @@ import pytest
 from tests.acceptance.browser import chromium
 from tests.acceptance.caller_page import CallerPage
 from tests.acceptance.model import Model
-from tests.servers.system import System, wait_for
+from tests.servers.system import System
+from tests.servers.waiting import wait_for
 
 
 @pytest.mark.parametrize(

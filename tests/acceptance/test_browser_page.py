@@ -16,7 +16,8 @@ import pytest
 
 from tests.acceptance.browser import chromium
 from tests.acceptance.model import Model
-from tests.servers.system import System, clean_environment, running_system, wait_for
+from tests.servers.system import System, clean_environment, running_system
+from tests.servers.waiting import wait_for
 
 PAGE = (Path(__file__).parents[2] / "docs" / "browser.md").read_text()
 HANDS = """<script type="module">

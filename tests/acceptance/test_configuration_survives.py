@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from schemas.ids import agent_id_of
 from tests.acceptance.config_load import Promises, Sender, Writer, key_of
 from tests.servers.postgres import Postgres, running_postgres
-from tests.servers.system import System, clean_environment, command, running_system, wait_for
+from tests.servers.system import System, clean_environment, command, running_system
+from tests.servers.waiting import wait_for
 from workers.secrets.binding import Binding
 from workers.secrets.envelope import decrypt
 from workers.secrets.key_files import keys_folder
@@ -40,10 +41,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def victim(request: pytest.FixtureRequest) -> Iterator[Victim]:
     with contextlib.ExitStack() as stack:
         postgres, database = None, None
-        variables = dict(QUICK)
         if request.param == "postgresql":
             postgres = stack.enter_context(running_postgres())
-            variables["EDGEWISE_DATABASE_URL"] = database = postgres.new_database()
+            database = postgres.new_database()
+        variables = {**QUICK, "EDGEWISE_DATABASE_URL": database or ""}
         yield stack.enter_context(running_system(**variables)), postgres, database
 
 
@@ -108,7 +109,7 @@ def start_worker(system: System, database: str | None) -> "subprocess.Popen[byte
         "EDGEWISE_REDIS_URL": f"unix://{system.home / 'redis' / 'redis.sock'}",
         "EDGEWISE_API_KEY": system.api_key,
         **QUICK,
-        **({"EDGEWISE_DATABASE_URL": database} if database else {}),
+        "EDGEWISE_DATABASE_URL": database or "",
     }
     return subprocess.Popen(
         [command("edgewise"), "worker", "config"],

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from tests.acceptance.listening import sounding_s
-from tests.servers.system import clean_environment, command, end, processes_of, wait_for
+from tests.servers.system import clean_environment, command, end, processes_of
+from tests.servers.waiting import wait_for
 
 DEMO_S = 120.0
 """What the demo may take, set-up aside."""

@@ -6,7 +6,8 @@ from tests.acceptance.history import conversations
 from tests.acceptance.model import Model
 from tests.acceptance.recordings import SPHINX, as_wav
 from tests.acceptance.talking import start_talk, talk
-from tests.servers.system import System, wait_for
+from tests.servers.system import System
+from tests.servers.waiting import wait_for
 
 DIGITS = SPHINX / "tidigits" / "dhd.2934z.raw"
 STORY = [

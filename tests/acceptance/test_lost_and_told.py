@@ -1,17 +1,19 @@
 """A session that is lost with its gateway is told of, where nothing is kept of what was said."""
 
 import signal
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+import sqlalchemy as sa
 
 from tests.acceptance.model import Model
 from tests.acceptance.talking import start_talk
-from tests.servers.system import System, running_system, wait_for
+from tests.servers.databases import database_of
+from tests.servers.system import System, running_system
+from tests.servers.waiting import wait_for
 from tests.servers.webhook_receiver import Receiver, running_receiver
 
 pytestmark = pytest.mark.slow
@@ -36,8 +38,9 @@ def forgetful(shared_model: Model) -> Iterator[System]:
 
 
 def rows(system: System, table: str) -> int:
-    with sqlite3.connect(f"file:{system.home / 'edgewise.db'}?mode=ro", uri=True) as connection:
-        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+    engine = sa.create_engine(database_of(system.home) or f"sqlite:///{system.home}/edgewise.db")
+    with engine.connect() as connection:
+        return int(connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
 def test_a_session_lost_with_its_gateway_is_told_of_once_and_nothing_was_kept_of_it(

@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from tests.acceptance.talking import Talking
-from tests.servers.system import clean_environment, command, wait_for
+from tests.servers.databases import database_of
+from tests.servers.system import clean_environment, command
+from tests.servers.waiting import wait_for
 from workers.supervision.embedded_redis import private_redis
 
 KEY = "a-key-of-the-operators-own-0123456789"
@@ -56,7 +58,7 @@ def gateway(tmp_path: Path) -> Iterator[str]:
         redis = running.enter_context(private_redis(tmp_path / "redis"))
         shared = {
             "EDGEWISE_REDIS_URL": redis,
-            "EDGEWISE_DATABASE_URL": f"sqlite:///{tmp_path / 'shared.db'}",
+            "EDGEWISE_DATABASE_URL": database_of(tmp_path) or f"sqlite:///{tmp_path / 'shared.db'}",
         }
         llm_home = running.enter_context(
             part(tmp_path, "llm-gateway", EDGEWISE_LLM_GATEWAY_PORT="0", **shared)

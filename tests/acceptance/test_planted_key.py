@@ -24,7 +24,8 @@ from tests.acceptance.ways_in import (
 )
 from tests.servers.planted import found_in, found_in_redis, found_under, planted
 from tests.servers.postgres import Postgres, running_postgres
-from tests.servers.system import System, running_system, wait_for
+from tests.servers.system import System, running_system
+from tests.servers.waiting import wait_for
 from tests.servers.webhook_receiver import Receiver, running_receiver
 
 AGENT: dict[str, object] = {
@@ -58,7 +59,6 @@ def test_a_planted_key_is_found_nowhere_after_success_rejection_crash_and_retry(
     go_forward: Path, postgres: Postgres | None
 ) -> None:
     database = postgres.new_database() if postgres else None
-    variables = {"EDGEWISE_DATABASE_URL": database} if database else {}
     told: list[bytes] = []
     with (
         Model() as model,
@@ -69,7 +69,7 @@ def test_a_planted_key_is_found_nowhere_after_success_rejection_crash_and_retry(
             EDGEWISE_LOG_LEVEL="DEBUG",
             EDGEWISE_TURN_WORKERS="1",
             EDGEWISE_CONFIG_LEASE_S="1.5",
-            **variables,
+            EDGEWISE_DATABASE_URL=database or "",
         ) as system,
         ways_in(system, model.url, told, database) as ways,
     ):

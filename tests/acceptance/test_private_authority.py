@@ -15,7 +15,8 @@ from tests.acceptance.model import Model
 from tests.acceptance.talking import talk
 from tests.servers.certificates import Certificate, certificate
 from tests.servers.planted import found_in, found_under, planted
-from tests.servers.system import System, running_system, wait_for
+from tests.servers.system import System, running_system
+from tests.servers.waiting import wait_for
 
 FAULTS = ("wrong name", "unknown authority", "self-signed")
 

@@ -11,7 +11,8 @@ import pytest
 from tests.acceptance.model import Model
 from tests.acceptance.recordings import CARDS, as_wav
 from tests.acceptance.talking import start_talk, talk
-from tests.servers.system import System, wait_for
+from tests.servers.system import System
+from tests.servers.waiting import wait_for
 
 STORY = ["Once upon a time there was a king.", "He lived in a castle.", "It had seven towers."]
 

@@ -10,7 +10,8 @@ import pytest
 from tests.acceptance.listening import sounding_s
 from tests.acceptance.model import Model
 from tests.acceptance.talking import start_talk
-from tests.servers.system import System, clean_environment, command, running_system, wait_for
+from tests.servers.system import System, clean_environment, command, running_system
+from tests.servers.waiting import wait_for
 from workers.llm_stub.server import SPEECH, TRANSCRIPTIONS
 
 pytestmark = pytest.mark.slow

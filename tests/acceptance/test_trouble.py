@@ -11,7 +11,8 @@ from tests.acceptance.listening import sounding_s
 from tests.acceptance.model import Model
 from tests.acceptance.talking import Talk, Talking, talk
 from tests.acceptance.waves import float_48000, pcm24_stereo_44100, silence, u8_8000, white_noise
-from tests.servers.system import System, wait_for
+from tests.servers.system import System
+from tests.servers.waiting import wait_for
 
 
 def says_why(heard: Talk, *words: str) -> None:

@@ -22,8 +22,8 @@ from tests.servers.system import (
     end,
     processes_of,
     start_system,
-    wait_for,
 )
+from tests.servers.waiting import wait_for
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 from tests.acceptance.history import conversations, turns_under_way
 from tests.acceptance.model import Model
 from tests.acceptance.talking import start_talk, talk
-from tests.servers.system import System, running_system, wait_for
+from tests.servers.system import System, running_system
+from tests.servers.waiting import wait_for
 
 SENTENCES = [
     "The first train leaves at seven.",

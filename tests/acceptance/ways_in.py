@@ -22,7 +22,8 @@ import psutil
 
 from schemas.ids import agent_id_of, new_id
 from tests.servers.planted import planted
-from tests.servers.system import System, clean_environment, command, wait_for
+from tests.servers.system import System, clean_environment, command
+from tests.servers.waiting import wait_for
 from tests.servers.webhooks import Sender, event_body, new_sender, upsert_body
 
 PAGE = (Path(__file__).parents[2] / "docs" / "queue.md").read_text()
@@ -156,7 +157,7 @@ def ways_in(
         "EDGEWISE_SERVER": system.url,
         "EDGEWISE_API_KEY": system.api_key,
         "EDGEWISE_LOG_LEVEL": "DEBUG",
-        **({"EDGEWISE_DATABASE_URL": database_url} if database_url else {}),
+        "EDGEWISE_DATABASE_URL": database_url or "",
     }
     secret = "whsec_" + base64.b64encode(planted("source").encode()).decode()
     with httpx.Client(base_url=system.url, headers=system.headers, timeout=30) as client:

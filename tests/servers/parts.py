@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import redis
 
-from tests.servers.system import clean_environment, command, wait_for
+from tests.servers.system import clean_environment, command
+from tests.servers.waiting import wait_for
 from workers.settings import Settings
 
 KEY = "test-key-0123456789"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 
 MARK = "planted7Qx9c41eV"
 """In every planted key; searched for in clear and in the codings that software falls into."""

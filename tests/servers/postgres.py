@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 
 OWNER = "edgewise"
 

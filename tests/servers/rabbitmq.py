@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 
 
 @contextlib.contextmanager

@@ -9,20 +9,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import psutil
 from redis import Redis
 
+from tests.servers.databases import URL, database_of
+
 READY_S = 60.0
 STOP_S = 5.0
 """SIGTERM ends a system within this."""
-Value = TypeVar("Value")
 
 
 def command(name: str) -> str:
@@ -31,21 +32,13 @@ def command(name: str) -> str:
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """Return this process's environment without anything of ours, and with `more`."""
+    """Return this process's environment without anything of ours, and with `more`.
+
+    A home without a named database has the one that the test run is for.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("EDGEWISE_")}
-    return {**kept, **more}
-
-
-def wait_for(what: str, probe: Callable[[], Value | None], within: float = 10.0) -> Value:
-    """Return the first true value of `probe`, asked every 10 ms; fails after `within` seconds."""
-    until = time.monotonic() + within
-    while True:
-        found = probe()
-        if found:
-            return found
-        if time.monotonic() > until:
-            raise AssertionError(f"not within {within:g} s: {what}")
-        time.sleep(0.01)
+    url = database_of(more["EDGEWISE_HOME"]) if "EDGEWISE_HOME" in more else None
+    return {**kept, **({URL: url} if url else {}), **more}
 
 
 def processes_of(home: Path) -> list[psutil.Process]:

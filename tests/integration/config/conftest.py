@@ -22,7 +22,7 @@ def postgres() -> Iterator[Postgres]:
 def stored(request: pytest.FixtureRequest, settings: Settings) -> Settings:
     """Settings on each of the two databases, still empty."""
     if request.param == "sqlite":
-        return settings
+        return configure(settings, database_url=None)
     server: Postgres = request.getfixturevalue("postgres")
     return configure(settings, database_url=server.new_database())
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from tests.integration.config.staged import batch, counts, post, row
 from tests.integration.config.test_killed_workers import queue, quick
 from tests.servers.parts import running_config_worker, running_gateway
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.settings import Settings
 from workers.storage.database import reading, writing
 from workers.storage.events.inbox import send_batch

@@ -17,7 +17,7 @@ from schemas.agent import AgentCreate, Voice
 from schemas.config_event import CONFIG_QUEUE, MOST_AT_ONCE, ConfigResult, ConfigTask
 from tests.integration.config.stored_agents import apply_at, change
 from tests.servers.parts import configure, flush, running_config_worker
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.celery_app import make_celery
 from workers.errors import StorageUnavailableError
 from workers.gateway.configuring import change_writer

@@ -52,7 +52,7 @@ def opened(settings: Settings) -> Engine:
 def test_an_operator_backs_up_loses_everything_restores_and_rotates(
     settings: Settings, tmp_path: Path
 ) -> None:
-    mine = configure(settings, home=tmp_path / ".edgewise")
+    mine = configure(settings, home=tmp_path / ".edgewise", database_url=None)
     first = follow("How a model key is kept", tmp_path)
     assert first.returncode == 0, first.stderr
     assert stat.S_IMODE(mine.home_path.stat().st_mode) == 0o700

@@ -19,7 +19,7 @@ from schemas.config_event import AgentUpsert
 from schemas.ids import new_id
 from tests.servers.parts import Part, configure, environment, flush, running_part
 from tests.servers.parts import running_config_worker as running_worker
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.celery_app import make_celery
 from workers.settings import Settings
 from workers.storage.agents.rows import find_agent

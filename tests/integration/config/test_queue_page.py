@@ -18,7 +18,8 @@ from schemas.ids import agent_id_of, new_id
 from tests.servers.parts import Part, configure, flush, running_config_worker
 from tests.servers.planted import found_under, planted
 from tests.servers.rabbitmq import running_rabbitmq
-from tests.servers.system import clean_environment, wait_for
+from tests.servers.system import clean_environment
+from tests.servers.waiting import wait_for
 from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings

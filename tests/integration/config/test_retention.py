@@ -12,7 +12,7 @@ from schemas.ids import new_id
 from tests.integration.config.keys import NOW, accept, new_vault
 from tests.integration.config.stored_agents import apply_at
 from tests.servers.parts import running_config_worker
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.agent_config.messages import take_message
 from workers.agent_config.sweep import sweep
 from workers.settings import Settings

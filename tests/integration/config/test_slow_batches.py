@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from tests.servers.parts import flush
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.batch_files.ndjson import NdjsonReader
 from workers.celery_app import make_celery
 from workers.gateway.configuring.batch_inbox import BatchInbox

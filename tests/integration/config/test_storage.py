@@ -27,6 +27,7 @@ from workers.storage.upgrade import upgrade
 
 
 def test_sqlite_syncs_each_commit_and_lets_readers_be(settings: Settings) -> None:
+    settings = configure(settings, database_url=None)
     upgrade(settings)
     engine = open_engine(settings)
     with reading(engine) as connection:

@@ -16,7 +16,7 @@ from schemas.webhook import MESSAGE_TYPES
 from tests.integration.config.keys import NOW, accept, change, new_vault, upsert
 from tests.integration.config.stored_agents import apply_at
 from tests.servers.parts import configure, environment, running_config_worker
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from tests.servers.webhook_receiver import Receiver, running_receiver
 from workers.commands.webhooks import webhooks
 from workers.gateway.configuring.endpoint_keeper import EndpointKeeper

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.servers.parts import Part, client_of, running_part
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.settings import Settings
 
 ASKED = {

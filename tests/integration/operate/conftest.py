@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,13 +11,16 @@ from typing import TypedDict
 import psutil
 import pytest
 
+from tests.servers import system
+
 COMMAND = [sys.executable, "-m", "workers.main"]
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
     """The environment without any setting of ours but these."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("EDGEWISE_")}
-    return kept | {f"EDGEWISE_{name.upper()}": value for name, value in settings.items()}
+    return system.clean_environment(
+        **{f"EDGEWISE_{name.upper()}": value for name, value in settings.items()}
+    )
 
 
 def wait_until(condition: Callable[[], object], within_s: float = 15.0) -> None:

@@ -18,7 +18,7 @@ from tests.servers.accounts import (
     revoke,
 )
 from tests.servers.parts import KEY, Part, client_of, running_part
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.settings import Settings
 from workers.storage.database import open_engine
 

@@ -12,7 +12,7 @@ import redis
 from tests.servers.accounts import MadeKey, make_key, revoke
 from tests.servers.parts import client_of, configure, running_gateway, running_part
 from tests.servers.postgres import Postgres, running_postgres
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.settings import Settings
 from workers.supervision.embedded_redis import private_redis
 

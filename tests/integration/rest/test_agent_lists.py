@@ -8,7 +8,7 @@ import pytest
 from schemas.ids import agent_id_of, new_id
 from tests.integration.rest.test_agents import AGENT, create
 from tests.servers.accounts import Keys
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from tests.servers.webhooks import code_of
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.servers.parts import Part
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 
 AGENT = {
     "name": "Front desk",

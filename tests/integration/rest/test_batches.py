@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from schemas.batch import MAX_BATCH_BYTES, MAX_ROWS
 from schemas.ids import agent_id_of, new_id
 from tests.servers.planted import found_in, found_under, planted
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.settings import Settings
 from workers.storage.batches.tables import batches
 from workers.storage.database import reading

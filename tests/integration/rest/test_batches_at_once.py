@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from tests.integration.rest.test_batches import NDJSON, code_of, ndjson, post, row
 from tests.servers.accounts import Keys
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.gateway.configuring.batch_places import OF_ACCOUNT
 from workers.storage.batches.tables import batches
 from workers.storage.database import reading

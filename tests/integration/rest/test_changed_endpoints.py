@@ -10,7 +10,7 @@ from tests.integration.rest.test_agents import create
 from tests.integration.rest.test_apply_command import run
 from tests.integration.rest.test_webhook_endpoints import module_settings, receiver
 from tests.servers.accounts import Keys
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from tests.servers.webhook_receiver import Received, Receiver, running_receiver
 from tests.servers.webhooks import code_of
 from workers.settings import Settings

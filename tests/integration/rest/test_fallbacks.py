@@ -10,7 +10,7 @@ from schemas.ids import agent_id_of, new_id
 from tests.integration.rest.test_agents import AGENT
 from tests.integration.rest.test_llm import ENTRY, VIEW
 from tests.servers.parts import configure, flush, running_config_worker, running_gateway
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from tests.servers.webhooks import event_body, new_sender, upsert_body
 from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys

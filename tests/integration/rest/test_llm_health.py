@@ -17,7 +17,7 @@ from tests.acceptance.model import Model
 from tests.integration.rest.test_agents import AGENT, create
 from tests.servers.parts import Part, configure, flush, running_config_worker, running_gateway
 from tests.servers.planted import found_in, found_in_redis, found_under, planted
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys
 from workers.settings import Settings

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from schemas.ids import agent_id_of
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from tests.servers.webhooks import Sender, event_body, upsert_body
 
 REPEATED = 0.3

@@ -11,7 +11,7 @@ from tests.servers.accounts import (
     assert_refused,
     opened,
 )
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.settings import Settings
 
 

@@ -24,7 +24,7 @@ from tests.servers.parts import (
     running_part,
 )
 from tests.servers.postgres import Postgres, running_postgres
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from workers.celery_app import make_celery
 from workers.settings import Settings
 from workers.storage.database import open_engine

@@ -11,7 +11,7 @@ from tests.integration.rest.test_agents import AGENT, create
 from tests.servers.accounts import make_account, make_key
 from tests.servers.parts import Part, configure
 from tests.servers.planted import found_under, planted
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from tests.servers.webhook_receiver import Receiver, running_receiver
 from tests.servers.webhooks import code_of
 from workers.settings import Settings

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from schemas.ids import agent_id_of
 from tests.servers.accounts import make_account, make_key
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from tests.servers.webhooks import Sender, code_of, new_sender, upsert_body
 from workers.settings import Settings
 

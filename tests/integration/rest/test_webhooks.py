@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from schemas.ids import agent_id_of, new_id
 from tests.servers.parts import Part
 from tests.servers.planted import found_in, found_in_redis, found_under, planted
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from tests.servers.webhooks import (
     Sender,
     code_of,

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from schemas.ids import agent_id_of, new_id
 from tests.servers.accounts import AGENT, Keys
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from tests.servers.webhooks import Sender, event_body, upsert_body
 
 ENTRY = {"base_url": "https://8.8.8.8/v1", "model": "m", "api_key": "sk-first"}

@@ -15,7 +15,8 @@ from sqlalchemy import Engine
 from schemas.ids import agent_id_of
 from tests.integration.rest.test_agents import create
 from tests.servers.parts import KEY, configure, environment
-from tests.servers.system import command, wait_for
+from tests.servers.system import command
+from tests.servers.waiting import wait_for
 from workers.settings import Settings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text()

@@ -9,7 +9,7 @@ from schemas.ids import agent_id_of, new_id
 from tests.integration.rest.test_trouble import kill_redis, statuses
 from tests.servers.parts import configure, flush, running_config_worker, running_gateway
 from tests.servers.postgres import Postgres, running_postgres
-from tests.servers.system import wait_for
+from tests.servers.waiting import wait_for
 from tests.servers.webhooks import code_of, new_sender, upsert_body
 from workers.secrets.key_files import keys_folder
 from workers.secrets.make_keys import make_missing_keys

@@ -1,7 +1,6 @@
 """A turn worker in a process of its own, a scripted model, and a gateway's part played here."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -39,7 +38,9 @@ from schemas.turn import (
     TurnTask,
     UserAudio,
 )
+from tests.servers.databases import database_of
 from tests.servers.model_server import ModelServer
+from tests.servers.system import clean_environment
 from workers.celery_app import make_celery
 from workers.settings import Settings
 from workers.storage.agents.rows import StoredAgent, add_agents
@@ -189,7 +190,13 @@ StartWorker = Callable[..., AbstractContextManager[subprocess.Popen[bytes]]]
 @pytest.fixture(scope="module")
 def worker_settings(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     home = tmp_path_factory.mktemp("turns")
-    return Settings(_env_file=None, home=home, redis_url=redis_url, api_key="k" * 20)
+    return Settings(
+        _env_file=None,
+        home=home,
+        redis_url=redis_url,
+        database_url=database_of(home),
+        api_key="k" * 20,
+    )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -205,8 +212,7 @@ def start_worker(worker_settings: Settings, model: ModelServer) -> StartWorker:
     @contextmanager
     def start(**more: str) -> Iterator[subprocess.Popen[bytes]]:
         environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("EDGEWISE_")},
-            "EDGEWISE_HOME": str(worker_settings.home),
+            **clean_environment(EDGEWISE_HOME=str(worker_settings.home)),
             "EDGEWISE_REDIS_URL": str(worker_settings.redis_url),
             "EDGEWISE_MANAGED_LLM_BASE_URL": model.base_url,
             "EDGEWISE_MANAGED_LLM_MODEL": "echo",
