@@ -91,7 +91,7 @@ async def test_a_key_that_was_sealed_for_elsewhere_is_refused(
     ):
         place = renewed_key_place(account, of_agent, base_url, model)
         swapped = rotate(engine, stored, vault, agent_id, URL, model="m", place=place).result
-        assert (swapped.status, swapped.code) == ("rejected", "unavailable"), place
+        assert (swapped.status, swapped.code) == ("rejected", "invalid_request"), place
     assert await key_of(EntryReader.of(engine, stored), agent_id) == "sk-old"
 
 
@@ -101,13 +101,13 @@ async def test_a_key_that_was_sealed_for_an_entry_is_no_new_key_nor_the_other_wa
     for base_url in (URL, None):
         place = Binding("default", agent_id, 0, base_url or "")
         swapped = rotate(engine, stored, vault, agent_id, base_url, place=place).result
-        assert (swapped.status, swapped.code) == ("rejected", "unavailable")
+        assert (swapped.status, swapped.code) == ("rejected", "invalid_request")
     public = read_public_key(keys_folder(stored.home_path), {})
     renewed = seal(public, SecretStr("sk-new"), renewed_key_place("default", agent_id, URL, None))
     event_id = accept(engine, upsert(agent_id=agent_id), (renewed,))
     outcome = apply_at(engine, event_id, NOW, vault)
     assert outcome is not None
-    assert (outcome.result.status, outcome.result.code) == ("rejected", "unavailable")
+    assert (outcome.result.status, outcome.result.code) == ("rejected", "invalid_request")
     assert await key_of(EntryReader.of(engine, stored), agent_id) == "sk-old"
 
 
