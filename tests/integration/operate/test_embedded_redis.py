@@ -34,8 +34,9 @@ def test_what_was_written_is_there_after_a_kill_and_after_a_stop(tmp_path: Path)
 def test_it_listens_on_a_socket_that_only_its_owner_may_use(tmp_path: Path) -> None:
     with private_redis(tmp_path) as url, Redis.from_url(url) as redis:
         assert stat.S_IMODE((tmp_path / "redis.sock").stat().st_mode) & 0o077 == 0
-        told = redis.config_get("port", "appendonly", "maxmemory-policy")
-        assert told == {"port": "0", "appendonly": "yes", "maxmemory-policy": "noeviction"}
+        wanted = {"port": "0", "appendonly": "yes", "maxmemory-policy": "noeviction"}
+        for name, value in wanted.items():  # Redis 6 takes one name at a time
+            assert redis.config_get(name) == {name: value}
 
 
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
