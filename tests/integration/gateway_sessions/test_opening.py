@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import httpx
@@ -135,25 +136,34 @@ async def test_hundreds_of_damaged_offers_raise_no_server_error_and_block_nobody
     async with start_gateway(max_sessions=1_000, max_busy_sessions=1_000) as gateway:
         gateway.agents.add()
         offers = [CHROMIUM, FIREFOX, await _aiortc_offer()]
-        lags: list[float] = []
-        watch = asyncio.create_task(_measure_lag(lags))
-        seen: dict[int, int] = {}
-        for body in mutated(offers, 300, seed=11):
-            answer = await _offer(gateway, body)
-            seen[answer.status_code] = seen.get(answer.status_code, 0) + 1
-            assert answer.status_code == 201 or 400 <= answer.status_code < 500, answer.text
-            if answer.status_code == 201:
-                await gateway.http.delete(answer.headers["location"])
-            else:
-                assert answer.json()["code"] in {
-                    "invalid_request",
-                    "validation_error",
-                    "payload_too_large",
-                }
-        watch.cancel()
-        assert seen.get(201, 0) > 20
+        whole, whole_lag = await _offered(gateway, offers * 10)
+        seen, lag = await _offered(gateway, mutated(offers, 300, seed=11))
+        assert whole == {201: 30}
+        assert seen[201] > 20
         assert len(gateway.sessions) == 0
-        assert max(lags) < 0.02
+        # What a whole offer costs is aiortc's, and this machine's; one without limits costs 870 ms.
+        assert lag < 3 * whole_lag
+
+
+async def _offered(gateway: Gateway, bodies: Iterable[bytes | str]) -> tuple[Counter[int], float]:
+    """Offer these; return how often each status came, and how long the loop was held up."""
+    lags: list[float] = []
+    seen = Counter[int]()
+    watch = asyncio.create_task(_measure_lag(lags))
+    for body in bodies:
+        answer = await _offer(gateway, body)
+        seen[answer.status_code] += 1
+        assert answer.status_code == 201 or 400 <= answer.status_code < 500, answer.text
+        if answer.status_code == 201:
+            await gateway.http.delete(answer.headers["location"])
+        else:
+            assert answer.json()["code"] in {
+                "invalid_request",
+                "validation_error",
+                "payload_too_large",
+            }
+    watch.cancel()
+    return seen, max(lags)
 
 
 async def _measure_lag(lags: list[float]) -> None:
