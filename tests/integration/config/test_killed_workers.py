@@ -172,7 +172,7 @@ def shoot(engine: Engine, queue: Celery, settings: Settings, *, kills: int, even
         events -= events // (kills + squad) * squad
     with ExitStack() as stack:
         _start(stack, settings, 2)
-        wait_for("all applied", lambda: counts(engine) == {"applied": accepted}, within=30)
+        wait_for("all applied", lambda: counts(engine) == {"applied": accepted}, within=90)
     for number, agent_id in enumerate(agents):
         last = max(index for index in range(accepted) if index % 20 == number)
         mine = len(range(number, accepted, 20))
