@@ -1,9 +1,8 @@
 """Applying events in groups, each in one transaction: rows of a batch, or what came together.
 
 Events whose agent has an earlier event that is not settled yet are left for later; what cannot
-be decided now rests. Where a name
-does not resolve in time, or one of the group is poisonous, they are given back: each is then
-applied alone, and dies alone.
+be decided now rests. Where a name does not resolve in time, or one of the group is poisonous,
+they are given back: each is then applied alone, and dies alone.
 """
 
 import contextlib
