@@ -141,8 +141,9 @@ async def test_hundreds_of_damaged_offers_raise_no_server_error_and_block_nobody
         assert whole == {201: 30}
         assert seen[201] > 20
         assert len(gateway.sessions) == 0
-        # What a whole offer costs is aiortc's, and this machine's; one without limits costs 870 ms.
-        assert lag < 3 * whole_lag
+        # What a whole offer costs (8 ms) is aiortc's and this machine's, and collections of garbage
+        # add to it (25 ms seen); an offer without limits costs a hundred times as much (870 ms).
+        assert lag < 20 * whole_lag
 
 
 async def _offered(gateway: Gateway, bodies: Iterable[bytes | str]) -> tuple[Counter[int], float]:
