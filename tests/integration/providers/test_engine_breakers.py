@@ -1,5 +1,7 @@
 """The circuit breaker of a speech engine: two workers, one real Redis."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -68,6 +70,28 @@ async def test_when_its_time_is_up_one_worker_may_try_and_its_success_counts_for
     await workers.one.succeeded()
     assert await workers.other.may_ask()
     assert await workers.shared.states([NAME]) == ["closed"]
+
+
+@pytest.mark.parametrize("ending", [asyncio.CancelledError, EndpointError("empty", "scripted")])
+async def test_a_trial_that_says_nothing_leaves_the_next_to_another(
+    workers: Workers, ending: BaseException | type[BaseException]
+) -> None:
+    await workers.one.failed(DEAD, for_good=True)
+    await workers.pass_the_time()
+    with contextlib.suppress(asyncio.CancelledError, EndpointError):
+        async with workers.one.asking() as may_ask:
+            assert may_ask
+            assert not await workers.other.may_ask()
+            raise ending
+    assert await workers.other.may_ask()
+
+
+async def test_a_trial_that_fails_leaves_it_open(workers: Workers) -> None:
+    await workers.one.failed(DEAD, for_good=True)
+    await workers.pass_the_time()
+    async with workers.one.asking():
+        await workers.one.failed(DEAD)
+    assert not await workers.other.may_ask()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Keeps the turns of all workers from waiting for a speech engine that is known to be dead."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Final
 
 from schemas.llm_health import CircuitState
@@ -33,6 +35,17 @@ class EngineBreaker:
         if self._state == "half_open" and not await self._breakers.may_try(self._name):
             self._state = "open"
         return self._state != "open"
+
+    @contextlib.asynccontextmanager
+    async def asking(self) -> AsyncIterator[bool]:
+        """Yield whether to ask the engine; a trial that is called off leaves it to the next."""
+        may_ask = await self.may_ask()
+        is_trial = may_ask and self._state == "half_open"
+        try:
+            yield may_ask
+        finally:
+            if is_trial:  # with its outcome known, this changes nothing
+                await self._breakers.give_back(self._name)
 
     async def succeeded(self) -> None:
         """Close it."""

@@ -107,16 +107,17 @@ class OpenAiStt:
     async def understand(self, pcm: bytes) -> str:
         """Return the words in 16 kHz mono speech, by whichever engine; TranscriptionError."""
         failure = "engine_left_alone"
-        if await self.breaker.may_ask():
-            try:
-                text = await self._transcribe(pcm)
-            except EndpointError as error:
-                await self.breaker.failed(error)
-                failure = error.failure
-                log.warning("stt_failed", failure=failure, status=error.status_code)
-            else:
-                await self.breaker.succeeded()
-                return text
+        async with self.breaker.asking() as may_ask:
+            if may_ask:
+                try:
+                    text = await self._transcribe(pcm)
+                except EndpointError as error:
+                    await self.breaker.failed(error)
+                    failure = error.failure
+                    log.warning("stt_failed", failure=failure, status=error.status_code)
+                else:
+                    await self.breaker.succeeded()
+                    return text
         if self.stand_in is None:
             raise TranscriptionError(f"the speech-to-text endpoint failed ({failure})")
         async with self.stand_in.listen() as listening:

@@ -90,19 +90,20 @@ class OpenAiTts:
     async def _pieces(self, text: str, voice: str) -> AsyncGenerator[Samples, None]:
         begun = False
         failure = "engine_left_alone"
-        if await self._breaker.may_ask():
-            try:
-                async with contextlib.aclosing(self._spoken(text, voice)) as pieces:
-                    async for piece in pieces:
-                        begun = True
-                        yield piece
-            except EndpointError as error:
-                await self._breaker.failed(error, for_good=begun)
-                failure = error.failure
-                log.warning("tts_failed", failure=failure, status=error.status_code, begun=begun)
-            else:
-                await self._breaker.succeeded()
-                return
+        async with self._breaker.asking() as may_ask:
+            if may_ask:
+                try:
+                    async with contextlib.aclosing(self._spoken(text, voice)) as pieces:
+                        async for piece in pieces:
+                            begun = True
+                            yield piece
+                except EndpointError as error:
+                    await self._breaker.failed(error, for_good=begun)
+                    failure, status = error.failure, error.status_code
+                    log.warning("tts_failed", failure=failure, status=status, begun=begun)
+                else:
+                    await self._breaker.succeeded()
+                    return
         if self._stand_in is None:
             raise SynthesisError(f"the text-to-speech endpoint failed ({failure})")
         if not begun:
