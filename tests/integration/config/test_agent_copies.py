@@ -1,5 +1,8 @@
 """The copies of agents in Redis that turns read, and what serves while a part is away."""
 
+import asyncio
+import threading
+
 import pytest
 import sqlalchemy as sa
 from redis.asyncio import Redis
@@ -38,6 +41,22 @@ async def test_a_copy_serves_while_the_database_is_away(
     assert await agents.get(mine.id) == mine
     with pytest.raises(StorageUnavailableError):
         await agents.get(new_id("agent"))
+
+
+async def test_a_copy_serves_while_the_database_hangs(
+    engine: Engine, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = store(engine, change()).agent
+    agents = AgentStore(engine, redis)
+    await agents.get(mine.id)
+    await redis.expire(copy_key(mine.id), 3600)  # an old one
+    answers = threading.Event()
+    monkeypatch.setattr(agents, "_row", lambda _agent_id: answers.wait())
+    try:
+        async with asyncio.timeout(1.0):
+            assert await agents.get(mine.id) == mine
+    finally:
+        answers.set()
 
 
 async def test_without_redis_the_database_answers(engine: Engine, settings: Settings) -> None:

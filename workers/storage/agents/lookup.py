@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
+from typing import Final
 
 import structlog
 from redis.asyncio import Redis
@@ -26,13 +27,17 @@ from workers.storage.agents.rows import (
 )
 from workers.storage.database import reading
 
+OLD_COPY_S: Final = 0.5
+"""How long the database has before an older copy serves; a turn gives both of them a second."""
+
 log = structlog.get_logger(__name__)
 
 
 class AgentStore:
     """Reads agents: the copy in Redis first, then the database, on a thread of its own.
 
-    A copy older than 30 s is looked up again; while the database is away it serves for a day.
+    A copy older than 30 s is looked up again; while the database is away, or hangs, it
+    serves for a day.
     """
 
     def __init__(self, engine: Engine, redis: "Redis") -> None:
@@ -62,8 +67,9 @@ class AgentStore:
         if copy is not None and fresh:
             return copy
         try:
-            stored = await asyncio.to_thread(self._row, agent_id)
-        except StorageUnavailableError:
+            async with asyncio.timeout(None if copy is None else OLD_COPY_S):
+                stored = await asyncio.to_thread(self._row, agent_id)
+        except (StorageUnavailableError, TimeoutError):
             if copy is None:
                 raise
             log.warning("the database is away; an older copy serves", agent_id=agent_id)
