@@ -1,16 +1,22 @@
-"""Accounts and keys made as an operator makes them: on the command line."""
+"""Accounts and keys, and the command line of an operator."""
 
-import re
+import contextlib
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from sqlalchemy import Engine
 
+from schemas.account import Scope
 from schemas.error import ErrorBody
 from tests.servers.parts import environment
 from tests.servers.system import command
 from workers.settings import Settings
+from workers.storage.accounts import keys as stored
+from workers.storage.database import open_engine
+from workers.storage.upgrade import upgrade_engine
 
 
 @dataclass(frozen=True)
@@ -41,22 +47,29 @@ def edgewise(settings: Settings, *words: str) -> "subprocess.CompletedProcess[st
 
 
 def make_account(settings: Settings, name: str) -> None:
-    done = edgewise(settings, "accounts", "create", name)
-    assert done.returncode == 0, done.stderr
+    with _database(settings) as engine:
+        stored.make_account(engine, name)
 
 
-def make_key(settings: Settings, *scopes: str, account: str = "default") -> MadeKey:
-    asked = [word for scope in scopes for word in ("--scope", scope)]
-    done = edgewise(settings, "keys", "create", "--account", account, *asked)
-    assert done.returncode == 0, done.stderr
-    found = re.search("key_[0-9a-f]{32}", done.stderr)
-    assert found is not None
-    return MadeKey(found[0], done.stdout.strip())
+def make_key(settings: Settings, *scopes: Scope, account: str = "default") -> MadeKey:
+    with _database(settings) as engine:
+        key, text = stored.make_key(engine, account, "of a test", scopes)
+    return MadeKey(key.id, text)
 
 
 def revoke(settings: Settings, key: MadeKey) -> None:
-    done = edgewise(settings, "keys", "revoke", key.id)
-    assert done.returncode == 0, done.stderr
+    with _database(settings) as engine:
+        stored.revoke(engine, key.id)
+
+
+@contextlib.contextmanager
+def _database(settings: Settings) -> Iterator[Engine]:
+    engine = open_engine(settings)
+    try:
+        upgrade_engine(engine)
+        yield engine
+    finally:
+        engine.dispose()
 
 
 AGENT = {"name": "a", "system_prompt": "b", "voice": {"voice_id": "ivy"}}

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
+from schemas.account import SCOPES
 from tests.servers.accounts import AGENT, Keys, make_account, make_key
 from tests.servers.parts import Part, configure, flush, running_config_worker, running_gateway
 from tests.servers.postgres import Postgres, running_postgres
@@ -56,8 +57,7 @@ def client(gateway: tuple[Part, httpx.Client]) -> httpx.Client:
 @pytest.fixture(scope="module")
 def keys(system_settings: Settings) -> Keys:
     make_account(system_settings, "acme")
-    scopes = ("admin", "configure", "talk", "llm")
-    own = {scope: make_key(system_settings, scope) for scope in scopes}
+    own = {scope: make_key(system_settings, scope) for scope in SCOPES}
     return Keys(**own, other=make_key(system_settings, "admin", account="acme"))
 
 
