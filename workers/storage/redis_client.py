@@ -16,6 +16,7 @@ from redis.asyncio.connection import (
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry as BlockingRetry
 
@@ -97,6 +98,20 @@ def connect(settings: Settings) -> "Redis":
     )
     pool.connection_class = _CANCELLABLE[pool.connection_class]
     return Redis.from_pool(pool)
+
+
+async def open_ahead(redis: "Redis", count: int) -> None:
+    """Open so many connections before they are needed; none where Redis is away."""
+    pool = redis.connection_pool
+    opened = await asyncio.gather(
+        *(pool.get_connection() for _ in range(count)),  # type: ignore[no-untyped-call]  # so it is
+        return_exceptions=True,
+    )
+    for connection in opened:
+        if isinstance(connection, AbstractConnection):
+            await pool.release(connection)
+        elif not isinstance(connection, RedisError):
+            raise connection
 
 
 def connect_blocking(settings: Settings) -> BlockingRedis:

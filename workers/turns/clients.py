@@ -11,7 +11,7 @@ from workers.providers.trust import trusted_authorities
 from workers.settings import OFFLINE_MODEL, Settings
 from workers.storage.agents.lookup import AgentStore
 from workers.storage.database import open_engine
-from workers.storage.redis_client import connect
+from workers.storage.redis_client import connect, open_ahead
 from workers.storage.sessions.conversation import History
 from workers.storage.turns.breakers import BreakerRule, Breakers
 from workers.storage.turns.streams import TurnStreams
@@ -49,6 +49,8 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
     async with contextlib.AsyncExitStack() as stack:
         redis = connect(settings)
         stack.push_async_callback(redis.aclose)
+        # Each turn waits for its user on a connection of its own.
+        await open_ahead(redis, settings.turn_slots)
         engine = open_engine(settings)
         stack.callback(engine.dispose)
         http = await stack.enter_async_context(
