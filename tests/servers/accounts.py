@@ -72,6 +72,7 @@ def _database(settings: Settings) -> Iterator[Engine]:
         engine.dispose()
 
 
+OTHER_ACCOUNT = "globex"
 AGENT = {"name": "a", "system_prompt": "b", "voice": {"voice_id": "ivy"}}
 OFFER = (Path(__file__).parents[1] / "data" / "sdp" / "chromium.sdp").read_bytes()
 SDP = {"Content-Type": "application/sdp"}

@@ -8,14 +8,18 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from tests.integration.rest.test_agents import create
 from tests.integration.rest.test_apply_command import run
-from tests.integration.rest.test_webhook_endpoints import module_settings, receiver
+from tests.integration.rest.test_webhook_endpoints import (
+    module_settings,
+    receiver,
+    system_settings,
+)
 from tests.servers.accounts import Keys
 from tests.servers.waiting import wait_for
 from tests.servers.webhook_receiver import Received, Receiver, running_receiver
 from tests.servers.webhooks import code_of
 from workers.settings import Settings
 
-__all__ = ["module_settings", "receiver"]
+__all__ = ["module_settings", "receiver", "system_settings"]
 
 
 @pytest.fixture

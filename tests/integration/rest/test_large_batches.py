@@ -28,8 +28,13 @@ RUNS = [("sqlite", "ndjson"), ("sqlite", "json"), ("postgresql", "csv")]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    pytest.mark.parametrize(("system_settings", "form"), RUNS, indirect=True, scope="module"),
+    pytest.mark.parametrize(("own_settings", "form"), RUNS, indirect=True, scope="module"),
 ]
+
+
+@pytest.fixture(scope="module")
+def system_settings(own_settings: Settings) -> Settings:
+    return own_settings
 
 
 @pytest.fixture(scope="module")

@@ -33,8 +33,8 @@ def model() -> Iterator[Model]:
 
 
 @pytest.fixture(scope="module")
-def probed(system_settings: Settings) -> Settings:
-    return configure(system_settings, llm_allow="127.0.0.1", llm_probe_every_s=3_600.0)
+def probed(own_settings: Settings) -> Settings:
+    return configure(own_settings, llm_allow="127.0.0.1", llm_probe_every_s=3_600.0)
 
 
 @pytest.fixture(scope="module")

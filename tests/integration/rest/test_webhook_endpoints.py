@@ -31,6 +31,11 @@ def module_settings(redis_url: str, tmp_path_factory: pytest.TempPathFactory) ->
     return configure(settings, webhook_allow="127.0.0.1")
 
 
+@pytest.fixture(scope="module")
+def system_settings(own_settings: Settings) -> Settings:
+    return own_settings
+
+
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with running_receiver() as running:

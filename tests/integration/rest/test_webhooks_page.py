@@ -29,6 +29,11 @@ def module_settings(redis_url: str, tmp_path_factory: pytest.TempPathFactory) ->
     return configure(settings, webhook_allow="127.0.0.1")
 
 
+@pytest.fixture(scope="module")
+def system_settings(own_settings: Settings) -> Settings:
+    return own_settings
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
