@@ -45,7 +45,7 @@ def tool(name: str, url: str = "https://8.8.8.8/tool") -> dict[str, object]:
     return {"name": "weather", "description": "Tells it.", "http": http}
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres | None]:
     if request.param == "sqlite":
         yield None
@@ -54,6 +54,7 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres | None]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_planted_key_is_found_nowhere_after_success_rejection_crash_and_retry(
     go_forward: Path, postgres: Postgres | None

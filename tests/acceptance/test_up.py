@@ -74,6 +74,7 @@ def test_sigint_ends_everything_too(folder: Path) -> None:
     assert not survivors(everyone, within=1)
 
 
+@pytest.mark.slow
 def test_a_killed_system_leaves_no_process_and_its_home_can_be_used_again(folder: Path) -> None:
     system = start_system(folder / "home")
     agent = system.agent(name="Survivor")
@@ -123,6 +124,7 @@ def test_all_that_is_written_lies_in_the_home_and_is_closed_to_others(
         assert key not in log.read_text(errors="replace"), log
 
 
+@pytest.mark.slow
 def test_two_systems_run_side_by_side(
     system: System, model: Model, agent: str, folder: Path, go_forward: Path
 ) -> None:

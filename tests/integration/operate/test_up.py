@@ -151,7 +151,7 @@ def test_as_many_turn_workers_run_as_asked_for(start_up: StartUp) -> None:
     assert {"turns", "turns-2"} < set(system.parts)
 
 
-@pytest.mark.parametrize("home", ["home", "x" * 120])
+@pytest.mark.parametrize("home", ["home", pytest.param("x" * 120, marks=pytest.mark.slow)])
 def test_health_says_which_part_of_this_machine_serves(start_up: StartUp, home: str) -> None:
     system = start_up(home)
     environment = clean_environment(home=str(system.home))

@@ -84,7 +84,13 @@ def test_a_soft_voice_passes_whole_too() -> None:
         assert energy[passed[first:-first]].sum() >= 0.998 * energy.sum(), path.name
 
 
-@pytest.mark.parametrize("room", [sounds.hum, sounds.fan, sounds.chord])
+@pytest.mark.parametrize(
+    "room",
+    [
+        sounds.hum,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (sounds.fan, sounds.chord)),
+    ],
+)
 def test_ten_minutes_of_a_loud_room_keep_the_gate_shut(room: Room) -> None:
     samples = room(600, sounds.FAN_AND_HUM_DBFS)
     events, gate = sounds.run_gate(samples)
