@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+import av
 import httpx
 from dotenv import dotenv_values
 from rich.console import Console
@@ -47,11 +48,21 @@ class DemoError(EdgewiseError):
 def run_demo(wav: Path | None, out: Path) -> int:
     """Show the demo on the terminal; return 0 if the question was answered, 130 after Ctrl-C."""
     console = Console(highlight=False, soft_wrap=True)
-    if wav is not None and not wav.is_file():
-        raise DemoError(f"there is no recording {wav}")
+    if wav is not None:
+        _check_recording(wav)
     with contextlib.suppress(KeyboardInterrupt):
         return asyncio.run(_until_stopped(console, wav, out))
     return INTERRUPTED
+
+
+def _check_recording(wav: Path) -> None:
+    """Raise DemoError where a file is no recording, before anything is started for it."""
+    if not wav.is_file():
+        raise DemoError(f"there is no recording {wav}")
+    with contextlib.suppress(av.FFmpegError, ValueError), av.open(str(wav)) as container:
+        if container.streams.audio:
+            return
+    raise DemoError(f"{wav} is no audio file that can be read; pass a recording such as a WAV file")
 
 
 async def _until_stopped(console: Console, wav: Path | None, out: Path) -> int:

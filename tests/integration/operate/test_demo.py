@@ -43,6 +43,7 @@ def test_the_demo_asks_hears_the_right_answers_and_leaves_only_the_reply(folder:
         assert reply.getnframes() / reply.getframerate() > 2
 
 
+@pytest.mark.slow
 def test_sigterm_in_the_middle_leaves_nothing_running(folder: Path) -> None:
     demo = start_demo(folder)
     assert demo.stdout is not None
