@@ -30,7 +30,9 @@ from workers.secrets.secret_box import SecretBox
 from workers.settings import Settings
 from workers.storage.database import reading, writing
 from workers.storage.webhooks.deliveries import (
+    Bounds,
     Delivery,
+    Whose,
     claim,
     fail_all_of,
     find_due,
@@ -53,8 +55,7 @@ from workers.webhooks.signature import key_of, signed_headers
 EVERY_S: Final = 0.5
 """How often it looks for messages that are due."""
 LEASE: Final = timedelta(seconds=2 * ATTEMPT_S)
-PER_ENDPOINT: Final = 4
-"""Messages under way to one endpoint at once."""
+BOUNDS: Final = Bounds(in_all=AT_ONCE, of_account=12, of_endpoint=4)
 SWEEP_S: Final = 600.0
 SWEPT: Final = 1_000
 
@@ -88,7 +89,7 @@ class Deliverer:
         self._engine = engine
         self._box = box
         self._poster = poster
-        self._under_way: Counter[str] = Counter()
+        self._under_way: Counter[Whose] = Counter()
 
     async def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; what is under way then is sent again by the next process."""
@@ -105,7 +106,7 @@ class Deliverer:
                 log.warning("webhooks are not sent", error=str(error))
                 claimed = []
             for delivery in claimed:
-                self._under_way[delivery.endpoint_id] += 1
+                self._under_way[delivery.account, delivery.endpoint_id] += 1
                 task = asyncio.create_task(self.deliver(delivery), name=delivery.id)
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
@@ -136,20 +137,13 @@ class Deliverer:
             # Its lease runs out, and then it is due again.
             log.warning("a webhook was not sent", id=delivery.id, reason=str(error))
         finally:
-            self._under_way[delivery.endpoint_id] -= 1
+            self._under_way[delivery.account, delivery.endpoint_id] -= 1
 
     def _claim(self, now: datetime) -> list[Delivery]:
-        room = AT_ONCE - self._under_way.total()
-        if room <= 0:
+        if self._under_way.total() >= BOUNDS.in_all:
             return []
         with reading(self._engine) as connection:
-            found = find_due(
-                connection,
-                now,
-                limit=room,
-                per_endpoint=PER_ENDPOINT,
-                under_way=self._under_way,
-            )
+            found = find_due(connection, now, BOUNDS, self._under_way)
         if not found:
             return []
         with writing(self._engine) as connection:

@@ -14,17 +14,19 @@ from workers.settings import Settings
 from workers.storage.database import open_engine, reading, writing
 from workers.storage.tables import to_microseconds
 from workers.storage.upgrade import upgrade_engine
-from workers.storage.webhooks.deliveries import claim, find_due
+from workers.storage.webhooks.deliveries import Bounds, claim, find_due
 from workers.storage.webhooks.tables import webhook_deliveries
 
-AT_ONCE, PER_ENDPOINT = 16, 4
+BOUNDS = Bounds(in_all=16, of_account=16, of_endpoint=4)
 
 
-def wait(engine: Engine, endpoint_id: str, *, count: int = 1, since_s: float = 1) -> None:
+def wait(
+    engine: Engine, endpoint_id: str, *, count: int = 1, since_s: float = 1, account: str = "a"
+) -> None:
     """Let messages for an endpoint be due since so many seconds, and one after the other."""
     due_at = to_microseconds(NOW - timedelta(seconds=since_s))
     shared = {
-        "account": "default",
+        "account": account,
         "endpoint_id": endpoint_id,
         "type": "session.ended",
         "body": "{}",
@@ -42,13 +44,12 @@ def take(
     under_way: Mapping[str, int] | None = None,
     *,
     at: datetime = NOW,
-    limit: int = AT_ONCE,
+    bounds: Bounds = BOUNDS,
 ) -> list[str]:
     """Claim what is next; return the endpoints, as often as there is a message for each."""
+    busy = {("a", endpoint_id): count for endpoint_id, count in (under_way or {}).items()}
     with reading(engine) as connection:
-        found = find_due(
-            connection, at, limit=limit, per_endpoint=PER_ENDPOINT, under_way=under_way or {}
-        )
+        found = find_due(connection, at, bounds, busy)
     with writing(engine) as connection:
         return [each.endpoint_id for each in claim(connection, found, at + timedelta(seconds=30))]
 
@@ -58,12 +59,26 @@ def test_the_longest_due_come_first_and_only_so_many_of_one_endpoint(engine: Eng
         wait(engine, endpoint, count=6, since_s=60 - number)
     assert Counter(take(engine)) == dict.fromkeys("abcd", 4)
     busy = {"a": 4, "b": 4, "c": 3, "d": 1}
-    assert Counter(take(engine, busy)) == {"c": 1, "d": 2, "e": 4, "f": 4}
-    assert Counter(take(engine, limit=3)) == {"a": 2, "b": 1}
+    more = BOUNDS._replace(in_all=23, of_account=23)
+    assert Counter(take(engine, busy, bounds=more)) == {"c": 1, "d": 2, "e": 4, "f": 4}
+    few = BOUNDS._replace(in_all=3)
+    assert Counter(take(engine, bounds=few)) == {"a": 2, "b": 1}
     assert Counter(take(engine)) == {"b": 1, "c": 1, "e": 2, "f": 2}
     assert take(engine) == []
     assert len(take(engine, at=NOW + timedelta(seconds=29))) == 0
-    assert len(take(engine, at=NOW + timedelta(seconds=31))) == AT_ONCE
+    assert len(take(engine, at=NOW + timedelta(seconds=31))) == BOUNDS.in_all
+
+
+def test_an_account_with_many_slow_endpoints_holds_up_no_other(engine: Engine) -> None:
+    for endpoint in "abcdef":
+        wait(engine, endpoint, count=9, since_s=60)
+    wait(engine, "z", count=9, since_s=1, account="z")
+    bounds = BOUNDS._replace(of_account=12)
+    assert Counter(take(engine, bounds=bounds)) == {"a": 4, "b": 4, "c": 4, "z": 4}
+    # With all slots taken, the next that is free goes to whoever has fewest.
+    wait(engine, "y", since_s=1, account="y")
+    free = BOUNDS._replace(in_all=13)
+    assert take(engine, {"a": 4, "b": 4, "c": 4}, bounds=free) == ["y"]
 
 
 def test_what_is_not_due_or_settled_is_left_and_holds_nothing_up(engine: Engine) -> None:
@@ -82,7 +97,7 @@ def test_what_is_not_due_or_settled_is_left_and_holds_nothing_up(engine: Engine)
 def test_of_two_who_found_the_same_message_one_takes_it(engine: Engine) -> None:
     wait(engine, "a", count=2)
     with reading(engine) as connection:
-        found = find_due(connection, NOW, limit=9, per_endpoint=9, under_way={})
+        found = find_due(connection, NOW, Bounds(9, 9, 9), {})
     until = NOW + timedelta(seconds=30)
     with writing(engine) as connection:
         first = claim(connection, found[:1], until)
@@ -111,7 +126,7 @@ def steps_to_take(engine: Engine) -> int:
         driver.set_progress_handler(lambda: steps.update("n"), 1)
 
     sa.event.listen(engine, "begin", watch)
-    assert len(take(engine)) == PER_ENDPOINT
+    assert len(take(engine)) == BOUNDS.of_endpoint
     sa.event.remove(engine, "begin", watch)
     engine.dispose()
     return steps.total()

@@ -4,7 +4,8 @@ Whoever claims one moves its time ahead by a lease: if that process dies, the me
 again after it. Each function works inside a transaction of its caller.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -53,54 +54,83 @@ class Due(NamedTuple):
     due_at: int
 
 
+class Bounds(NamedTuple):
+    """How many messages are under way at once."""
+
+    in_all: int
+    of_account: int
+    """Less than in all: whatever one account sends, there is room for others."""
+    of_endpoint: int
+
+
+Whose = tuple[str, str]
+"""An account and an endpoint of it."""
+
+
 def find_due(
-    connection: Connection,
-    now: datetime,
-    *,
-    limit: int,
-    per_endpoint: int,
-    under_way: Mapping[str, int],
+    connection: Connection, now: datetime, bounds: Bounds, under_way: Mapping[Whose, int]
 ) -> list[Due]:
-    """Return up to `limit` messages that are due, the longest first; it keeps no writer waiting.
+    """Return messages that are due, within the bounds; it keeps no writer waiting.
 
-    With those that are `under_way` by endpoint, `per_endpoint` of one at most: a slow one holds
-    up no other. What it costs does not depend on how many wait.
+    Of accounts with as many under way, those first that have been due longest: slow endpoints
+    hold up neither others nor other accounts. What it costs does not depend on how many wait.
     """
-    room = {each: per_endpoint - count for each, count in under_way.items()}
-    busy = [each for each, left in room.items() if left <= 0]
+    shares = Counter[str]()
+    for (account, _), count in under_way.items():
+        shares[account] += count
+    endpoints = _endpoints_due(connection, now)
+    endpoints.sort(key=lambda each: (shares[each.account], each.due_at))
     found = list[Due]()
-    for endpoint_id in _endpoints_due(connection, now, limit, busy):
-        query = (
-            select(_columns.id, _columns.due_at)
-            .where(
-                _columns.status == "pending",
-                _columns.endpoint_id == endpoint_id,
-                _columns.due_at <= to_microseconds(now),
-            )
-            .order_by(_columns.due_at)
-            .limit(room.get(endpoint_id, per_endpoint))
+    for endpoint_id, account, _ in endpoints:
+        room = min(
+            bounds.in_all - shares.total(),
+            bounds.of_account - shares[account],
+            bounds.of_endpoint - under_way.get((account, endpoint_id), 0),
         )
-        found += [Due(row.id, row.due_at) for row in connection.execute(query)]
-    return sorted(found, key=lambda due: due.due_at)[:limit]
+        if room > 0:
+            messages = _messages_due(connection, now, endpoint_id, room)
+            shares[account] += len(messages)
+            found += messages
+    return sorted(found, key=lambda due: due.due_at)
 
 
-def _endpoints_due(
-    connection: Connection, now: datetime, limit: int, busy: Collection[str]
-) -> list[str]:
-    """Return the endpoints whose messages have been due longest; goes from one to the next."""
+def _messages_due(connection: Connection, now: datetime, endpoint_id: str, limit: int) -> list[Due]:
+    query = (
+        select(_columns.id, _columns.due_at)
+        .where(
+            _columns.status == "pending",
+            _columns.endpoint_id == endpoint_id,
+            _columns.due_at <= to_microseconds(now),
+        )
+        .order_by(_columns.due_at)
+        .limit(limit)
+    )
+    return [Due(row.id, row.due_at) for row in connection.execute(query)]
+
+
+class _EndpointDue(NamedTuple):
+    endpoint_id: str
+    account: str
+    due_at: int
+
+
+def _endpoints_due(connection: Connection, now: datetime) -> list[_EndpointDue]:
+    """Return the endpoints that messages are due for; goes from one to the next."""
     waits, of = _columns.status == "pending", _columns.endpoint_id
     next_one = select(of).where(waits).order_by(of).limit(1)
     waiting = select(next_one.scalar_subquery().label("endpoint_id")).cte(recursive=True)
     after = next_one.where(of > waiting.c.endpoint_id).correlate(waiting).scalar_subquery()
     waiting = waiting.union_all(select(after).where(waiting.c.endpoint_id.is_not(None)))
-    first = select(func.min(_columns.due_at)).where(waits, of == waiting.c.endpoint_id)
+    here = of == waiting.c.endpoint_id
+    first = select(func.min(_columns.due_at)).where(waits, here).correlate(waiting)
+    account = select(_columns.account).where(waits, here).limit(1).correlate(waiting)
     due = select(
-        waiting.c.endpoint_id, first.correlate(waiting).scalar_subquery().label("due_at")
+        waiting.c.endpoint_id,
+        account.scalar_subquery().label("account"),
+        first.scalar_subquery().label("due_at"),
     ).subquery()
-    query = select(due.c.endpoint_id).where(
-        due.c.due_at <= to_microseconds(now), due.c.endpoint_id.not_in(busy)
-    )
-    return list(connection.execute(query.order_by(due.c.due_at).limit(limit)).scalars())
+    query = select(due).where(due.c.due_at <= to_microseconds(now))
+    return [_EndpointDue(*row) for row in connection.execute(query)]
 
 
 def claim(connection: Connection, found: Sequence[Due], until: datetime) -> list[Delivery]:
