@@ -64,7 +64,7 @@ def add_batch_task(
         # Where all of it waits for what others are on, it is not asked for again at once.
         is_idle = applied.behind == applied.size
         _send(partial(send_batch, countdown_s=IDLE_S if is_idle else None), app, batch_id)
-        for event_id in applied.alone:
+        for event_id in [*applied.alone, *applied.followed]:
             _send(send_event, app, event_id)
 
     app.task(name=BATCH_TASK, bind=True, acks_late=True, ignore_result=True, max_retries=RETRIES)(

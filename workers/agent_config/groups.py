@@ -20,8 +20,12 @@ from workers.agent_config.vault import Vault
 from workers.agent_config.waiting import hold_back
 from workers.errors import StorageUnavailableError
 from workers.storage.batches.rows import claim_group, put_back
-from workers.storage.database import writing
-from workers.storage.events.group_leases import claim_events, with_earlier_events
+from workers.storage.database import reading, writing
+from workers.storage.events.group_leases import (
+    claim_events,
+    with_earlier_events,
+    with_open_events,
+)
 from workers.storage.events.leases import give_back_all
 from workers.storage.events.resting import resting_until
 from workers.storage.events.rows import LeasedEvent
@@ -43,6 +47,8 @@ class Applied(NamedTuple):
     behind: int
     """How many were left for later."""
     size: int
+    followed: Sequence[str] = ()
+    """Rows whose agent has a change behind them that is none; its message may be dropped by now."""
 
 
 class _Claimed(NamedTuple):
@@ -77,7 +83,10 @@ def apply_group(
         return _without(claimed, behind)
 
     within_s = lease_s / 2
-    return _apply_claimed(engine, claim, clock, vault, check, lease_s=lease_s, within_s=within_s)
+    applied = _apply_claimed(engine, claim, clock, vault, check, lease_s=lease_s, within_s=within_s)
+    if applied is None or not applied.outcomes:
+        return applied
+    return applied._replace(followed=_followed(engine, applied.outcomes, clock()))
 
 
 def apply_named(
@@ -99,6 +108,15 @@ def apply_named(
 
     within_s = min(OPENED_S, lease_s / 2)
     return _apply_claimed(engine, claim, clock, vault, check, lease_s=lease_s, within_s=within_s)
+
+
+def _followed(engine: Engine, outcomes: Sequence[Outcome], now: datetime) -> list[str]:
+    settled = [outcome.result.event_id for outcome in outcomes]
+    try:
+        with reading(engine) as connection:
+            return with_open_events(connection, settled, now, but_rows=True)
+    except StorageUnavailableError:
+        return []  # the group is applied; what follows is found when it is overdue
 
 
 def _without(claimed: Sequence[LeasedEvent], behind: set[str]) -> _Claimed:

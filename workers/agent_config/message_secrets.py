@@ -16,6 +16,7 @@ from workers.errors import (
     CredentialsUnavailableError,
     InvalidBaseUrlError,
     KeysUnavailableError,
+    SealedForAnotherKeyError,
 )
 from workers.providers.base_url import parse_base_url
 
@@ -60,6 +61,8 @@ def check_secrets(vault: Vault, change: Change, sealed: Sequence[SealedValue]) -
     for value, place in zip(sealed, places_of(change), strict=True):
         try:
             _check(value, vault.open(value.text, place))
+        except SealedForAnotherKeyError:
+            continue  # the change waits for the private key
         except CredentialsUnavailableError as error:
             raise ChangeRefusedError(f"{value.field}: {error}") from None
         except KeysUnavailableError:

@@ -152,6 +152,7 @@ def _with_keys(leased: LeasedEvent, change: Change, vault: Vault | None) -> Open
 def _opened(
     leased: LeasedEvent, change: Change | None = None, refusal: ChangeRefusedError | None = None
 ) -> OpenedEvent:
+    away_since = leased.names_away_since
     return OpenedEvent(
         id=leased.event_id,
         whose=(leased.account, leased.agent_id),
@@ -161,4 +162,5 @@ def _opened(
         batch_id=leased.batch_id,
         line=leased.line,
         has_caller=leased.has_caller,
+        names_away_since=None if away_since is None else from_microseconds(away_since),
     )

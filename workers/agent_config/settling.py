@@ -23,7 +23,7 @@ from schemas.config_event import (
 )
 from workers.agent_config.order import place_in_time
 from workers.agent_config.records import build_agent, changed_agent, says_the_same, touched_agent
-from workers.agent_config.refusal import ChangeRefusedError
+from workers.agent_config.refusal import ChangeRefusedError, NotNowError
 from workers.agent_config.rotate_key import rotated_entries
 from workers.agent_config.secret_values import (
     Entries,
@@ -72,6 +72,8 @@ class OpenedEvent(NamedTuple):
     line: int | None = None
     has_caller: bool = False
     """Somebody waits for what becomes of it, and not for long."""
+    names_away_since: datetime | None = None
+    """Since when it rests for a name server."""
 
 
 def settle_group(
@@ -84,7 +86,8 @@ def settle_group(
     """Apply or refuse those of these events whose lease is held, in this order; count their rows.
 
     The others are left out of what is returned. Webhooks that tell of it are written down, too,
-    but not of rows that changed nothing. Any exception undoes all of it.
+    but not of rows that changed nothing, nor of calls that are told to come back. Any exception
+    undoes all of it.
     """
     mine = settle_held(connection, [event.id for event in events], owner, now)
     settling = _Settling(connection, vault, [event for event in events if event.id in mine], now)
@@ -119,15 +122,17 @@ class _Settling:
 
     def settle(self, event: OpenedEvent) -> Outcome:
         """Change the agent of an event in memory, or refuse the event."""
+        is_to_come_back = False
         try:
             if event.refusal is not None or event.change is None:
                 raise event.refusal or ChangeRefusedError("the event cannot be read")
             effect, outcome = self._apply(event, event.change)
         except ChangeRefusedError as refusal:
             effect, outcome = "failed", self._refuse(event, refusal)
+            is_to_come_back = event.has_caller and isinstance(refusal, NotNowError)
         if event.batch_id is not None:
             self._counts[event.batch_id][effect] += 1
-        if event.batch_id is None or effect != "unchanged":
+        if not is_to_come_back and (event.batch_id is None or effect != "unchanged"):
             self.told.append(_told(outcome.result))
         return outcome
 

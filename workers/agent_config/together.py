@@ -38,8 +38,9 @@ def apply_together(
     left = list(event_ids)
     if len(left) > 1 and (left := _waiting(engine, event_ids, clock)):
         applied = apply_named(engine, event_ids, clock, vault, check, lease_s=lease_s)
-        if applied is not None and applied.outcomes:
-            yield applied.outcomes
+        if applied is not None:
+            if applied.outcomes:
+                yield applied.outcomes
             left = _waiting(engine, event_ids, clock)
     if send is not None and len(left) > 1:
         left = [left[0], *(event_id for event_id in left[1:] if not send(event_id))]

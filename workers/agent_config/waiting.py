@@ -25,7 +25,7 @@ LONGEST_S: Final = 30.0
 PART_OF_AGE: Final = 4
 """It rests for a fourth of the time that it has waited already."""
 PATIENCE: Final = timedelta(minutes=5)
-"""How long an event waits for a name: a name server may be broken for good."""
+"""How long an event waits for a name that was looked up: a name server may be gone for good."""
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +95,8 @@ def _at_an_end(event: OpenedEvent, now: datetime) -> OpenedEvent:
         isinstance(refusal, NotNowError)
         and refusal.reason == "names_unavailable"
         and refusal.param is not None  # else nobody looked it up
-        and now - event.accepted_at > PATIENCE
+        and event.names_away_since is not None
+        and now - event.names_away_since > PATIENCE
     ):
         message = "the host's name cannot be resolved"
         return event._replace(
@@ -114,7 +115,7 @@ def _rest(
     age_s = min((now - event.accepted_at).total_seconds() for event in events)
     rest_s = min(max(age_s / PART_OF_AGE, SHORTEST_S), LONGEST_S)
     until = now + timedelta(seconds=rest_s)
-    rest_events(connection, [event.id for event in events], owner, reason, until=until)
+    rest_events(connection, [event.id for event in events], owner, reason, now=now, until=until)
     log.warning("config events wait", reason=reason, events=len(events), rest_s=round(rest_s))
 
 

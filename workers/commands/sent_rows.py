@@ -21,7 +21,8 @@ ARRIVE_S: Final = 600.0
 BUSY_S: Final = 300.0
 """How long a gateway that asks to wait is tried again, in seconds."""
 LEAST_S: Final = 0.5
-_ASKS_TO_WAIT: Final = frozenset({429, 503})
+_ASKS_TO_WAIT: Final = frozenset({409, 429, 503})
+"""Of 409, the one that says when: the same batch is still coming in, or it broke off just now."""
 
 
 class SentRows:

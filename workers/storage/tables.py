@@ -34,6 +34,7 @@ config_events: Final = Table(
     Column("body", Text, nullable=False),
     Column("status", String(16), nullable=False),
     Column("message", Text),
+    Column("rests_since", BigInteger),
     Column("accepted_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("settled_at", BigInteger),

@@ -1,12 +1,16 @@
 """An empty, migrated database, on SQLite and on PostgreSQL in turn."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
+from tests.integration.config.keys import new_vault
 from tests.servers.parts import configure
 from tests.servers.postgres import Postgres, running_postgres
+from workers.agent_config.vault import Vault
+from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
 from workers.storage.database import open_engine
 from workers.storage.upgrade import upgrade_engine
@@ -33,3 +37,15 @@ def engine(stored: Settings) -> Iterator[Engine]:
     upgrade_engine(engine)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def keys(stored: Settings) -> Path:
+    """The folder with keys just made."""
+    new_vault(stored)
+    return keys_folder(stored.home_path)
+
+
+@pytest.fixture
+def vault(keys: Path) -> Vault:
+    return Vault(keys, {})

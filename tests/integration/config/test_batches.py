@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine
@@ -11,14 +12,16 @@ from sqlalchemy import Connection, Engine
 from schemas.agent import AgentFields, ChangedFields, LlmView, Voice
 from schemas.config_event import AgentChange, AgentDelete, AgentUpsert
 from schemas.ids import agent_id_of, new_id
-from schemas.webhook import MESSAGE_TYPES
-from tests.integration.config.keys import NOW, URL, accept, new_vault
+from tests.integration.config.hook import add_hook, told
+from tests.integration.config.keys import NOW, accept
 from tests.integration.config.staged import asked, batch, counts, errors, post, receive, row, run
 from tests.integration.config.stored_agents import apply_at
 from workers.agent_config.apply import apply_in_order
 from workers.agent_config.groups import apply_group
+from workers.agent_config.opening import open_group
 from workers.agent_config.reconcile import reconcile, reconcile_batches
 from workers.agent_config.refusal import ChangeRefusedError
+from workers.agent_config.settling import OpenedEvent
 from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
 from workers.secrets.places import place_of_key
@@ -28,13 +31,6 @@ from workers.storage.agents.rows import StoredAgent, add_agents, find_agent
 from workers.storage.batches.batch import find_by_key, turn_on
 from workers.storage.database import reading, writing
 from workers.storage.events.reports import list_events
-from workers.storage.webhooks.deliveries import list_deliveries
-from workers.storage.webhooks.endpoints import StoredEndpoint, add_endpoint
-
-
-@pytest.fixture
-def vault(stored: Settings) -> Vault:
-    return new_vault(stored)
 
 
 def after(seconds: float) -> datetime:
@@ -79,15 +75,7 @@ def test_the_same_rows_again_change_nothing_and_say_so(
 
 
 def test_rows_that_changed_nothing_are_told_to_no_endpoint(engine: Engine) -> None:
-    with writing(engine) as connection:
-        hook = StoredEndpoint(
-            id=new_id("endpoint"),
-            account="default",
-            url=URL,
-            events=MESSAGE_TYPES,
-            created_at=NOW,
-        )
-        add_endpoint(connection, hook)
+    add_hook(engine)
     gone = AgentDelete(agent_id=new_id("agent"), account="default")
     run(engine, post(engine, [row(1), row(2), asked(3, gone)]))
     assert told(engine) == 2
@@ -98,11 +86,6 @@ def test_rows_that_changed_nothing_are_told_to_no_endpoint(engine: Engine) -> No
     by_webhook = gone.model_copy(update={"occurred_at": NOW})
     assert apply_at(engine, accept(engine, by_webhook), NOW) is not None
     assert told(engine) == 4, "whoever asks for one change hears of it"
-
-
-def told(engine: Engine) -> int:
-    with reading(engine) as connection:
-        return len(list_deliveries(connection, limit=100))
 
 
 def test_nothing_of_a_batch_is_applied_before_it_is_whole_and_one_that_never_is_goes(
@@ -158,6 +141,36 @@ def test_a_rest_call_about_an_agent_of_a_batch_comes_after_its_row(engine: Engin
     found = agent(engine, "x3")
     assert found is not None
     assert found.agent.name == "rest"
+
+
+def test_a_rest_call_that_comes_while_its_agents_row_is_applied_is_sent_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = post(engine, [row(n) for n in range(5)])
+    change = AgentChange(
+        agent_id=agent_id_of("default", "x3"),
+        account="default",
+        changes=ChangedFields(name="rest"),
+    )
+    came: list[str] = []
+
+    def meanwhile(*asked: Any) -> list[OpenedEvent]:
+        came.append(accept(engine, change, at=after(1)))
+        assert list(apply_in_order(engine, came[0], lambda: after(1))) == []
+        return open_group(*asked)
+
+    monkeypatch.setattr("workers.agent_config.groups.open_group", meanwhile)
+    applied = apply_group(engine, batch_id, lambda: after(1))
+    assert applied is not None
+    (row_of_agent,) = applied.followed
+    (outcome,) = apply_in_order(engine, row_of_agent, lambda: after(1))
+    assert (outcome.result.event_id, outcome.result.status) == (came[0], "applied")
+    again = post(engine, [row(n, "b") for n in range(5)], at=after(2))
+    post(engine, [row(n, "c") for n in range(5)], at=after(3))
+    monkeypatch.undo()
+    applied = apply_group(engine, again, lambda: after(4))
+    assert applied is not None
+    assert list(applied.followed) == [], "rows that follow have a message of their own"
 
 
 def test_a_rest_call_while_a_batch_arrives_comes_before_its_rows(engine: Engine) -> None:

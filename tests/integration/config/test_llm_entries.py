@@ -13,7 +13,6 @@ from tests.integration.config.keys import (
     URL,
     accept,
     change,
-    new_vault,
     sealed,
     upsert,
 )
@@ -35,11 +34,6 @@ from workers.storage.events.withdrawal import withdraw_events, withdraw_overdue
 from workers.turns.entry_reader import EntryReader
 
 KEY = "sk-planted-5d21"
-
-
-@pytest.fixture
-def vault(stored: Settings) -> Vault:
-    return new_vault(stored)
 
 
 @pytest.fixture

@@ -12,13 +12,16 @@ from schemas.agent import too_many
 from schemas.config_event import ConfigResult
 from schemas.ids import agent_id_of
 from tests.integration.config.keys import NOW, new_vault
+from tests.integration.config.rested import RESTED, report
 from tests.integration.config.stored_agents import apply_at
 from tests.servers.parts import configure
 from workers.agent_config.messages import take_message
 from workers.agent_config.refusal import ChangeRefusedError
+from workers.agent_config.vault import Vault
 from workers.errors import StorageUnavailableError
 from workers.secrets.binding import Binding
 from workers.secrets.key_files import keys_folder
+from workers.secrets.make_keys import make_missing_keys
 from workers.secrets.places import (
     header_place,
     place_of_header,
@@ -152,6 +155,27 @@ def test_tools_and_new_keys_come_sealed_and_are_stored_for_their_places(
         (header,) = headers_of(connection, DESK, "u")
     assert vault.read(entry.api_key, place_of_key(entry)).get_secret_value() == "sk-new"
     assert vault.read(header.value, place_of_header(header)).get_secret_value() == "v-1"
+
+
+def test_a_value_sealed_for_a_pair_that_is_not_here_waits_for_its_private_key(
+    engine: Engine, stored: Settings
+) -> None:
+    vault = new_vault(stored)
+    keys = keys_folder(stored.home_path)
+    key = sealed(stored, "sk", Binding("default", DESK, 0, URL))
+    for name in ("private", "public"):
+        (keys / f"sealing.{name}").rename(keys.parent / f"sealing.{name}")
+    make_missing_keys(keys, {})
+    sent = message(llm=[{"base_url": URL, "model": "m", "sealed_api_key": key}])
+    event_id = take_message(engine, vault, sent)
+    assert event_id is not None
+    assert apply_at(engine, event_id, NOW, vault) is None
+    assert report(engine, event_id).message == "keys_unavailable"
+    for name in ("private", "public"):
+        (keys.parent / f"sealing.{name}").rename(keys / f"sealing.{name}")
+    outcome = apply_at(engine, event_id, RESTED, Vault(keys, {}))
+    assert outcome is not None
+    assert outcome.result.status == "applied"
 
 
 def test_a_sealed_value_for_elsewhere_is_refused_with_its_field(

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from schemas.agent import LlmView
 from schemas.config_event import Change
 from schemas.llm_health import EntryHealth
-from tests.integration.config.keys import NOW, accept, change, new_vault, sealed, upsert
+from tests.integration.config.keys import NOW, accept, change, sealed, upsert
 from tests.integration.config.stored_agents import apply_at
 from tests.servers.parts import configure
 from tests.servers.probed_model import ProbedModel
@@ -37,11 +37,6 @@ EVERY_S = 1_000.0
 async def model() -> AsyncIterator[ProbedModel]:
     async with ProbedModel() as server:
         yield server
-
-
-@pytest.fixture
-def vault(stored: Settings) -> Vault:
-    return new_vault(stored)
 
 
 @pytest.fixture

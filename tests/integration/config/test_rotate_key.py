@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from schemas.agent import LlmView
 from schemas.config_event import AgentRotate
 from schemas.ids import new_id
-from tests.integration.config.keys import NOW, URL, accept, new_vault, sealed, upsert
+from tests.integration.config.keys import NOW, URL, accept, sealed, upsert
 from tests.integration.config.stored_agents import apply_at
 from tests.integration.config.test_llm_entries import key_of
 from workers.agent_config.settling import Outcome
@@ -22,11 +22,6 @@ from workers.storage.database import reading
 from workers.turns.entry_reader import EntryReader
 
 OTHER = "https://other.example.com/v1"
-
-
-@pytest.fixture
-def vault(stored: Settings) -> Vault:
-    return new_vault(stored)
 
 
 @pytest.fixture

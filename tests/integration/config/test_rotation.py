@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.integration.config.keys import NOW, environment_with, new_vault
+from tests.integration.config.keys import NOW, environment_with
 from tests.integration.config.stored_secrets import counts, fill, opens, reader
 from tests.servers.system import command
 from workers.agent_config.vault import Vault
@@ -35,11 +35,6 @@ from workers.storage.secret_keys import current_key, known_keys, make_current
 
 AGENTS = 800
 OTHERS_KEYS = [encode_key(bytes([number]) * 32) for number in range(6)]
-
-
-@pytest.fixture
-def vault(stored: Settings) -> Vault:
-    return new_vault(stored)
 
 
 def run(settings: Settings, *words: str) -> "subprocess.CompletedProcess[str]":

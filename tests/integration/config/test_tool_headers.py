@@ -2,13 +2,12 @@
 
 from functools import partial
 
-import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from schemas.config_event import AgentChange, AgentUpsert
 from schemas.tool import HttpToolView, ToolHeaderView, ToolView
-from tests.integration.config.keys import NOW, accept, change, new_vault, sealed, upsert
+from tests.integration.config.keys import NOW, accept, change, sealed, upsert
 from tests.integration.config.stored_agents import apply_at
 from workers.agent_config.settling import Outcome
 from workers.agent_config.vault import Vault
@@ -28,11 +27,6 @@ TOOL = ToolView(
     description="Tells it.",
     http=HttpToolView(url=URL, headers=(ToolHeaderView(name="A"), ToolHeaderView(name="B"))),
 )
-
-
-@pytest.fixture
-def vault(stored: Settings) -> Vault:
-    return new_vault(stored)
 
 
 def put(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
-from tests.integration.config.keys import NOW, accept, change, new_vault, sealed, upsert
+from tests.integration.config.hook import add_hook, told
+from tests.integration.config.keys import NOW, accept, change, sealed, upsert
 from tests.integration.config.rested import RESTED, report
 from tests.integration.config.staged import batch, counts, post, row
 from tests.integration.config.stored_agents import apply_at
@@ -17,23 +18,11 @@ from workers.agent_config.groups import Applied, apply_group, apply_named
 from workers.agent_config.reconcile import reconcile, reconcile_batches, reconcile_rested
 from workers.agent_config.together import apply_together
 from workers.agent_config.vault import Vault
-from workers.secrets.key_files import keys_folder
 from workers.secrets.key_ring import key_files
 from workers.settings import Settings
 from workers.storage.database import reading, writing
-from workers.storage.events.leases import revive
+from workers.storage.events.leases import ENDED_IN_THE_MIDDLE, revive, take_lease
 from workers.storage.tables import config_events
-
-
-@pytest.fixture
-def keys(stored: Settings) -> Path:
-    new_vault(stored)
-    return keys_folder(stored.home_path)
-
-
-@pytest.fixture
-def vault(keys: Path) -> Vault:
-    return Vault(keys, {})
 
 
 def moved_away(file: Path) -> Path:
@@ -94,7 +83,24 @@ def test_a_change_that_nobody_waits_for_waits_for_its_keys(
     assert seals_left(engine) == 0
 
 
+def test_what_ends_its_worker_did_not_die_of_what_it_rested_for(engine: Engine, keys: Path) -> None:
+    event = upsert()
+    event_id = accept(engine, event, sealed(keys, event, "sk-1"))
+    moved_away(keys / "sealing.private")
+    assert apply_at(engine, event_id, NOW, Vault(keys, {})) is None
+    assert report(engine, event_id).message == "keys_unavailable"
+    for number in range(3):
+        with writing(engine) as connection:
+            now = RESTED + timedelta(seconds=10 * number)
+            until = now + timedelta(seconds=10)
+            assert take_lease(connection, event_id, f"killed {number}", now=now, until=until)
+    outcome = apply_at(engine, event_id, RESTED + timedelta(seconds=30))
+    assert outcome is not None
+    assert (outcome.result.status, outcome.result.message) == ("dead", ENDED_IN_THE_MIDDLE)
+
+
 def test_a_call_that_waits_is_told_to_come_back(engine: Engine, keys: Path) -> None:
+    add_hook(engine)
     event = upsert()
     until = NOW + timedelta(seconds=5)
     event_id = accept(engine, event, sealed(keys, event, "sk-1"), expires_at=until)
@@ -103,6 +109,7 @@ def test_a_call_that_waits_is_told_to_come_back(engine: Engine, keys: Path) -> N
     assert outcome is not None
     assert (outcome.result.status, outcome.result.code) == ("rejected", "unavailable")
     assert seals_left(engine) == 0
+    assert told(engine) == 0, "its caller hears of it, and nobody else"
 
 
 def test_a_batch_waits_for_its_keys_and_holds_up_nothing_else(

@@ -5,10 +5,9 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
-import pytest
 from sqlalchemy import Engine
 
-from tests.integration.config.keys import NOW, accept, new_vault, sealed, upsert
+from tests.integration.config.keys import NOW, accept, sealed, upsert
 from tests.integration.config.rested import RESTED, report
 from tests.integration.config.staged import counts, post, row
 from tests.integration.config.stored_agents import apply_at
@@ -19,19 +18,7 @@ from workers.agent_config.waiting import PATIENCE
 from workers.errors import TemporarilyUnresolvedError, UnresolvedHostError
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.providers.public_address import IpAddress
-from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
-
-
-@pytest.fixture
-def keys(stored: Settings) -> Path:
-    new_vault(stored)
-    return keys_folder(stored.home_path)
-
-
-@pytest.fixture
-def vault(keys: Path) -> Vault:
-    return Vault(keys, {})
 
 
 class Names:
@@ -50,10 +37,11 @@ def test_a_name_that_cannot_be_resolved_now_is_waited_for_but_not_for_ever(
     engine: Engine, keys: Path, vault: Vault
 ) -> None:
     names = Names()
+    accepted = NOW - 2 * PATIENCE  # it does not count how long nobody looked a name up
     with EndpointCheck.open(BaseUrlPolicy(), BaseUrlPolicy(), names) as check:
         event, called, spent = upsert(), upsert(), upsert()
         event_id, spent_id = (
-            accept(engine, each, sealed(keys, each, "sk-1")) for each in (event, spent)
+            accept(engine, each, sealed(keys, each, "sk-1"), at=accepted) for each in (event, spent)
         )
         until = NOW + timedelta(seconds=5)
         called_id = accept(engine, called, sealed(keys, called, "sk-1"), expires_at=until)
@@ -64,6 +52,7 @@ def test_a_name_that_cannot_be_resolved_now_is_waited_for_but_not_for_ever(
         assert apply_at(engine, spent_id, NOW, vault, check) is None
         assert report(engine, event_id).message == "names_unavailable"
 
+        assert apply_at(engine, event_id, RESTED, vault, check) is None
         late = NOW + PATIENCE + timedelta(seconds=1)
         ended = apply_at(engine, spent_id, late, vault, check)
         assert ended is not None

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from schemas.ids import new_id
 from schemas.webhook import MESSAGE_TYPES
 from tests.integration.config.keys import NOW, accept, change, new_vault, upsert
+from tests.integration.config.rested import report
 from tests.integration.config.stored_agents import apply_at
 from tests.servers.parts import configure, environment, running_config_worker
 from tests.servers.waiting import wait_for
@@ -93,7 +94,7 @@ async def attempt(deliverer: Deliverer, at: datetime | None = None) -> int:
     """Send what is due; return how many messages that were."""
     claimed = deliverer._claim(at or datetime.now(UTC))
     for each in claimed:
-        deliverer._under_way[each.endpoint_id] += 1
+        deliverer._under_way[each.account, each.endpoint_id] += 1
         await deliverer.deliver(each)
     return len(claimed)
 
@@ -110,11 +111,8 @@ async def test_what_becomes_of_an_event_is_told_in_a_signed_message(
     messages = [received.verified(endpoint.secret) for received in receiver.received]
     told = {each["data"]["event_id"]: each for each in messages}
     assert told[applied]["type"] == "config_event.applied"
-    assert told[applied]["data"] == {
-        "event_id": applied,
-        "kind": "agent.upsert",
-        "agent_id": event.agent_id,
-    }
+    about = {"event_id": applied, "kind": "agent.upsert", "agent_id": event.agent_id}
+    assert told[applied]["data"] == about
     assert told[rejected]["type"] == "config_event.rejected"
     assert told[rejected]["data"]["code"] == "agent_not_found"
     assert told[rejected]["data"]["message"] == "there is no such agent"
@@ -133,9 +131,13 @@ async def test_a_dead_event_is_told_without_its_reason_and_a_withdrawn_one_not(
     late = accept(engine, upsert(), expires_at=NOW)
     with writing(engine) as connection:
         assert withdraw_overdue(connection, NOW) == 1
-    event_id = accept(engine, upsert().model_copy(update={"llm": ()}))
+    plain, until = {"llm": ()}, NOW + timedelta(seconds=9)
+    event_id = accept(engine, upsert().model_copy(update=plain))
+    called = accept(engine, upsert().model_copy(update=plain), expires_at=until)
     for seconds in (0, 2, 4):
-        apply_at(engine, event_id, NOW + timedelta(seconds=seconds))
+        for each in (event_id, called):
+            apply_at(engine, each, NOW + timedelta(seconds=seconds))
+    assert report(engine, called).status == "dead", "its caller is told, and nobody else"
     (dead,) = deliveries(engine)
     assert dead.endpoint_id == endpoint.id
     assert dead.type == "config_event.dead"
@@ -268,7 +270,7 @@ async def test_one_slow_endpoint_holds_up_no_other(
     first = deliverer._claim(datetime.now(UTC))
     assert len(first) == 4
     for each in first:
-        deliverer._under_way[each.endpoint_id] += 1
+        deliverer._under_way[each.account, each.endpoint_id] += 1
     other = Endpoint(engine, box, receiver.url)
     with writing(engine) as connection:
         announce(connection, "default", "session.ended", {}, datetime.now(UTC))

@@ -47,10 +47,10 @@ def test_it_is_tried_again_until_the_gateway_takes_it(
 ) -> None:
     wait = {"Retry-After": "0"}
     accepted = httpx.Response(202, json={"id": "batch_1"})
-    gateway = Gateway(busy(429, **wait), busy(503, **wait), accepted)
+    gateway = Gateway(*(busy(status, **wait) for status in (429, 503, 409)), accepted)
     rows = SentRows(file)
     assert rows.send(gateway.client) == {"id": "batch_1"}
-    assert gateway.bodies == ['{"name": "ü"}\n{"name": "b"}\n'.encode()] * 3
+    assert gateway.bodies == ['{"name": "ü"}\n{"name": "b"}\n'.encode()] * 4
     assert len(set(gateway.keys)) == 1
     assert [error.line for error in rows.errors] == [2]
     error = RowError(line=2, code="validation_error", message="wrong")
@@ -63,6 +63,7 @@ def test_it_is_tried_again_until_the_gateway_takes_it(
     [
         (busy(429, **{"Retry-After": "1"}), 0.5),
         (busy(503), 300.0),
+        (busy(409), 300.0),
         (busy(500, **{"Retry-After": "0"}), 300.0),
     ],
 )

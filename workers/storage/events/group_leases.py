@@ -90,9 +90,12 @@ def with_earlier_events(connection: Connection, rows: Sequence[LeasedEvent]) -> 
 
 
 def with_open_events(
-    connection: Connection, event_ids: Collection[str], now: datetime
+    connection: Connection, event_ids: Collection[str], now: datetime, *, but_rows: bool = False
 ) -> list[str]:
-    """Return one of these events for each of their agents that has an event to be applied now."""
+    """Return one of these events for each of their agents that has an event to be applied now.
+
+    Rows of batches do not count with `but_rows`.
+    """
     other = config_events.alias()
     waits = select(other.c.id).where(
         other.c.account == _columns.account,
@@ -101,6 +104,8 @@ def with_open_events(
         is_timely(now, other.c),
         is_free(now, other.c),
     )
+    if but_rows:
+        waits = waits.where(other.c.batch_id.is_(None))
     query = (
         select(func.min(_columns.id))
         .where(_columns.id.in_(event_ids), waits.exists())

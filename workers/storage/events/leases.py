@@ -130,7 +130,7 @@ def bury_spent(connection: Connection, event_id: str, now: datetime) -> str | No
     )
     values = {
         "status": "dead",
-        "message": func.coalesce(_columns.message, ENDED_IN_THE_MIDDLE),
+        "message": _reason_of_death(),
         "settled_at": to_microseconds(now),
         "lease_owner": None,
         "lease_until": None,
@@ -138,8 +138,11 @@ def bury_spent(connection: Connection, event_id: str, now: datetime) -> str | No
     }
     if connection.execute(bury.values(**values)).rowcount != 1:
         return None
-    announce_results(connection, [Told(event_id, "dead")], now)
-    return connection.execute(select(_columns.message).where(_columns.id == event_id)).scalar()
+    query = select(_columns.message, _columns.expires_at).where(_columns.id == event_id)
+    reason, expires_at = connection.execute(query).one()
+    if expires_at is None:  # else its caller is told that nothing happened
+        announce_results(connection, [Told(event_id, "dead")], now)
+    return str(reason)
 
 
 def revive(connection: Connection, event_id: str, now: datetime) -> bool:
@@ -221,6 +224,13 @@ def is_timely(now: datetime, columns: _Columns = _columns) -> ColumnElement[bool
 
 def _may_be_revived(columns: _Columns) -> ColumnElement[bool]:
     return and_(columns.expires_at.is_(None), columns.batch_id.is_(None))
+
+
+def _reason_of_death() -> ColumnElement[str]:
+    """Why the last attempt failed; what a worker died over did not die of what it rested for."""
+    died = and_(_columns.lease_owner.is_not(None), _columns.message.in_(RESTING))
+    kept = func.coalesce(_columns.message, ENDED_IN_THE_MIDDLE)
+    return case((died, ENDED_IN_THE_MIDDLE), else_=kept)
 
 
 def _held(event_id: str, owner: str) -> Update:

@@ -28,6 +28,7 @@ def rest_events(
     owner: str,
     reason: Reason,
     *,
+    now: datetime,
     until: datetime,
 ) -> None:
     """Let leases go uncounted; nobody tries these events before `until`.
@@ -37,7 +38,12 @@ def rest_events(
     end = to_microseconds(until)
     mine = (_columns.id.in_(event_ids), _columns.status == "pending", _columns.lease_owner == owner)
     goes_along = and_(_columns.batch_id.is_not(None), _columns.attempts <= GROUP_ATTEMPTS)
-    values = {"lease_owner": None, "lease_until": end, "due_at": end, "message": reason}
+    moment = to_microseconds(now)
+    since = case(
+        (_columns.message == reason, func.coalesce(_columns.rests_since, moment)), else_=moment
+    )
+    rests = {"message": reason, "rests_since": since}
+    values = {"lease_owner": None, "lease_until": end, "due_at": end, **rests}
     status = case((goes_along, "staged"), else_="pending")
     connection.execute(
         update_in_order(*mine).values(**values, status=status, attempts=_columns.attempts - 1)

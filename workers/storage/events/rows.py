@@ -50,13 +50,15 @@ class LeasedEvent(NamedTuple):
     """Somebody waits for what becomes of it, and not for long."""
     has_rested: bool
     """It could not be decided before, as something was away."""
+    names_away_since: int | None
+    """When it first rested for name servers, in microseconds, where it last did for those."""
 
 
 def leased_columns() -> list[Column[Any]]:
     """Return the columns that `as_leased` wants."""
     columns = config_events.c
     names = ("id", "account", "agent_id", "body", "sealed", "accepted_at", "batch_id", "line")
-    return [columns[name] for name in (*names, "expires_at", "message")]
+    return [columns[name] for name in (*names, "expires_at", "message", "rests_since")]
 
 
 def as_leased(row: Row[Any]) -> LeasedEvent:
@@ -72,6 +74,7 @@ def as_leased(row: Row[Any]) -> LeasedEvent:
         line=row.line,
         has_caller=row.expires_at is not None,
         has_rested=row.message in RESTING,
+        names_away_since=row.rests_since if row.message == "names_unavailable" else None,
     )
 
 
