@@ -79,7 +79,8 @@ def apply_group(
         claimed = claim_group(connection, batch_id, owner, now=now, until=until, limit=size)
         behind = with_earlier_events(connection, claimed)
         late = [row for row in claimed if row.event_id in behind]
-        put_back(connection, behind, owner, resting_until(connection, late, now))
+        if behind:
+            put_back(connection, behind, owner, resting_until(connection, late, now))
         return _without(claimed, behind)
 
     within_s = lease_s / 2

@@ -2,6 +2,10 @@
 
 import json
 from dataclasses import dataclass
+from typing import Final
+
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
+"""Made once: `json.dumps` makes one for each call, at twice the cost of the call."""
 
 
 @dataclass(frozen=True)
@@ -19,4 +23,4 @@ class Binding:
     def encoded(self) -> bytes:
         """Return the place as bytes; two places never have the same."""
         parts = [self.account, self.agent_id, self.entry, self.field, self.endpoint]
-        return json.dumps(parts, separators=(",", ":")).encode("ascii")
+        return _ENCODER.encode(parts).encode("ascii")

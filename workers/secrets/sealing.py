@@ -6,6 +6,7 @@ to is HPKE's `info`, so a value opens for that place alone.
 
 import base64
 import hashlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from workers.secrets.key_files import decode_key, read_key_file
 PUBLIC_VARIABLE: Final = "EDGEWISE_SEALING_PUBLIC_KEY"
 PUBLIC_FILE: Final = "sealing.public"
 VERSION: Final = "1"
+READ_AGAIN_S: Final = 1.0
 SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -31,6 +33,22 @@ def read_public_key(folder: Path, environment: Mapping[str, str]) -> X25519Publi
     given = environment.get(PUBLIC_VARIABLE)
     raw = decode_key(given, PUBLIC_VARIABLE) if given else read_key_file(folder / PUBLIC_FILE)
     return X25519PublicKey.from_public_bytes(raw)
+
+
+class PublicKeyReader:
+    """Reads the key to seal with, and again after a second: it may be replaced meanwhile."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environment = environment
+        self._read: tuple[X25519PublicKey, float] | None = None
+
+    def read(self) -> X25519PublicKey:
+        """Return the key; raises KeysUnavailableError."""
+        now = time.monotonic()
+        if self._read is None or now - self._read[1] > READ_AGAIN_S:
+            self._read = read_public_key(self._folder, self._environment), now
+        return self._read[0]
 
 
 def seal(key: X25519PublicKey, secret: SecretStr, binding: Binding) -> str:

@@ -1,5 +1,6 @@
 """Closing the keys of LLM entries before anything is written down."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from workers.gateway.rest_errors import ApiError, unavailable
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.secrets.binding import Binding
 from workers.secrets.places import renewed_key_place
-from workers.secrets.sealing import read_public_key, seal
+from workers.secrets.sealing import PublicKeyReader, seal
 
 log = structlog.get_logger(__name__)
 
@@ -34,9 +35,9 @@ class Sealer:
     ) -> None:
         self.tools = tools
         self._max_entries = max_entries
-        self._folder = folder
-        self._environment = environment
-        self._policy = policy
+        self._keys = PublicKeyReader(folder, environment)
+        # The rows of a batch name few URLs, again and again.
+        self._judged = functools.lru_cache(maxsize=1_024)(policy.judge_text)
 
     def seal(
         self, account: str, agent_id: str, entries: Sequence[LlmEntry]
@@ -44,8 +45,8 @@ class Sealer:
         """Return entries as they are stored and read, and their sealed keys, each for its place.
 
         Raises ApiError: 422 for more entries than the operator allows and for a `base_url` that
-        no name look-up could save, 503 where there is no key to seal with. The key is read each
-        time: it may be made while the gateway runs.
+        no name look-up could save, 503 where there is no key to seal with: it may be made while the
+        gateway runs.
         """
         if not entries:
             return (), ()
@@ -95,7 +96,7 @@ class Sealer:
 
     def _public_key(self) -> X25519PublicKey:
         try:
-            return read_public_key(self._folder, self._environment)
+            return self._keys.read()
         except KeysUnavailableError as error:
             log.error("LLM keys cannot be sealed", reason=str(error))  # noqa: TRY400  # frames of a traceback hold the key
             message = "keys cannot be stored at the moment, so nothing was changed"
@@ -103,7 +104,7 @@ class Sealer:
 
     def _judge(self, param: str, base_url: str) -> str:
         try:
-            return str(self._policy.judge_text(base_url))
+            return str(self._judged(base_url))
         except (InvalidBaseUrlError, BlockedAddressError) as error:
             message = f"{param}: {error}"
             raise ApiError(422, "validation_error", message, param=param) from None

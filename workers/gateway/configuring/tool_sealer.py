@@ -16,7 +16,7 @@ from workers.gateway.rest_errors import ApiError, unavailable
 from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.providers.tools.parameters import check_parameters
 from workers.secrets.places import header_place
-from workers.secrets.sealing import read_public_key, seal
+from workers.secrets.sealing import PublicKeyReader, seal
 
 log = structlog.get_logger(__name__)
 
@@ -25,8 +25,7 @@ class ToolSealer:
     """Judges tools, and seals with the public key of this system."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], policy: BaseUrlPolicy) -> None:
-        self._folder = folder
-        self._environment = environment
+        self._keys = PublicKeyReader(folder, environment)
         self._policy = policy
 
     def seal(
@@ -47,7 +46,7 @@ class ToolSealer:
         if not secret:
             return views, ()
         try:
-            key = read_public_key(self._folder, self._environment)
+            key = self._keys.read()
         except KeysUnavailableError as error:
             log.error("headers of tools cannot be sealed", reason=str(error))  # noqa: TRY400  # frames of a traceback hold them
             message = "keys cannot be stored at the moment, so nothing was changed"
