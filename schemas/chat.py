@@ -77,6 +77,8 @@ class ChatRequest:
     tools: tuple[ToolOffer, ...] = ()
     may_call: bool = True
     """False where the model is told of the tools, which it called before, but is to answer now."""
+    may_be_silent: bool = False
+    """True where the model spoke before it called tools: it may have nothing to add."""
 
 
 @dataclass(frozen=True)

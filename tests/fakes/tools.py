@@ -30,7 +30,7 @@ def calls(*names: str, text: str = "") -> ToolRound:
 class CallingChat(FakeChat):
     """Answers the nth request with the nth of `rounds`, the last one again and again."""
 
-    def __init__(self, *rounds: ToolRound | str) -> None:
+    def __init__(self, *rounds: ToolRound | str | ModelError) -> None:
         super().__init__()
         self.rounds = rounds
 
@@ -40,8 +40,10 @@ class CallingChat(FakeChat):
         async with super().stream(request):
             yield self._say(self.rounds[place])
 
-    async def _say(self, what: ToolRound | str) -> AsyncIterator[ChatEvent]:
+    async def _say(self, what: ToolRound | str | ModelError) -> AsyncIterator[ChatEvent]:
         await self.go.wait()
+        if isinstance(what, ModelError):
+            raise what
         text = what if isinstance(what, str) else what.text
         if text:
             yield Content(text)

@@ -135,7 +135,8 @@ class OpenAiChat:
             yield events
 
     async def _events(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
-        stream, clock = ChatStream(), _Clock(self._budget)
+        clock = _Clock(self._budget)
+        stream = ChatStream(may_be_silent=request.may_be_silent)
         with _translated(clock):
             async with contextlib.AsyncExitStack() as stack:
                 async with asyncio.timeout_at(clock.deadline):

@@ -20,7 +20,9 @@ _COUNTS: Final = ("prompt_tokens", "completion_tokens")
 class ChatStream:
     """Turns the bytes of the stream into what the model says. Raises ModelError."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_be_silent: bool = False) -> None:
+        """Take whether a reply that stops without a word is one."""
+        self._may_be_silent = may_be_silent
         self._parser = SseParser()
         self._calls = ToolCallParts()
         self._half = ""
@@ -42,7 +44,7 @@ class ChatStream:
 
     def end(self) -> None:
         """Judge the end of the stream: raises ModelError if the reply is not whole."""
-        if not self.has_content:
+        if not self.has_content and not self.is_finished:
             raise ModelError("empty", "the model said nothing", retryable=True)
         if not self.is_finished:
             raise ModelError("incomplete", "the reply breaks off", retryable=True)
@@ -66,7 +68,7 @@ class ChatStream:
             self._take(pieces)
             events.append(ToolCallPiece())
         self.has_content = self.has_content or bool(events)
-        if reason and self.has_content:
+        if reason and (self.has_content or (reason == "stop" and self._may_be_silent)):
             self.is_finished = True
             # Some servers finish with "stop" although there are calls.
             calls = self._calls.whole()

@@ -16,7 +16,7 @@ from workers.turns.groups import first_error
 from workers.turns.lines import apology, filler, not_understood
 from workers.turns.on_record import OnRecord
 from workers.turns.ports import Pace, Ports, Turn
-from workers.turns.prompt import messages, system_message
+from workers.turns.prompt import joined, messages, system_message
 from workers.turns.sentences import SentenceCutter
 from workers.turns.speakable import speakable
 from workers.turns.speculation import Held, Status
@@ -81,7 +81,7 @@ class Composer:
         turn, rule = self._turn, self._turn.prompt_rule
         history = await self._ports.conversation.read()
         system = system_message(turn.system_prompt, rule.suffix, instructions)
-        asked = messages(system, history, said, rule)
+        asked = joined(messages(system, history, said, rule))
         return ChatRequest(asked, turn.session_id, turn.turn_id, turn.attempt)
 
     async def _speak(self, request: ChatRequest, voice: "_Voice", held: Held) -> Status:

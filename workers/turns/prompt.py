@@ -6,7 +6,7 @@ kept whole or dropped whole.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from schemas.chat import Message, to_wire
@@ -35,6 +35,21 @@ def messages(system: str, history: Messages, said: str | None, rule: PromptRule)
     words = () if said is None else (Message("user", said),)
     room = rule.max_tokens - sum(estimated_tokens(message) for message in (head, *words))
     return (head, *_newest(_exchanges(history), rule.max_turns, room), *words)
+
+
+def joined(messages: Messages) -> Messages:
+    """Return messages of the user that follow each other as one, a line for each.
+
+    A reply that nobody heard leaves none between them, and some models refuse two in a row.
+    """
+    together: list[Message] = []
+    for message in messages:
+        if together and message.role == together[-1].role == "user":
+            last = together[-1]
+            together[-1] = replace(last, content=f"{last.content}\n{message.content}")
+        else:
+            together.append(message)
+    return tuple(together)
 
 
 def system_message(prompt: str, suffix: str | None, instructions: str | None) -> str:

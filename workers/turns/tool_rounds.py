@@ -112,17 +112,23 @@ class ToolRounds:
                 return
             request = await self._answer(request, number, calls)
         # Some endpoints refuse calls in messages without tools; others do not know `tool_choice`.
-        for last in (replace(request, may_call=False), replace(request, tools=())):
-            if await self._ask(last, MAX_ROUNDS) is None:
+        try:
+            if await self._ask(replace(request, may_call=False), MAX_ROUNDS) is None:
                 return
+        except ModelError as error:
+            if error.failure != "http_4xx":
+                raise
+        if await self._ask(replace(request, tools=()), MAX_ROUNDS) is None:
+            return
         raise ModelError("too_many_rounds", "the model calls tools without end", retryable=False)
 
     async def _ask(self, request: ChatRequest, number: int) -> ToolRound | None:
+        # A model that had its say before the calls may have nothing to add to their results.
+        may_be_silent = number > 0 and self._model.has_written
         try:
-            return await self._model.ask(request)
+            return await self._model.ask(replace(request, may_be_silent=may_be_silent))
         except ModelError as error:
-            # It had its say before the calls, and has nothing to add to their results.
-            if error.failure == "empty" and number and self._model.has_written:
+            if error.failure == "empty" and may_be_silent:
                 return None
             raise
 

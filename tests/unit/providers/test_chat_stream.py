@@ -45,6 +45,18 @@ def test_content_comes_out_and_the_reason_ends_it() -> None:
     stream.end()
 
 
+def test_a_reply_may_stop_without_a_word_only_where_it_may_be_silent() -> None:
+    silent = event({"choices": [{"delta": {"role": "assistant"}, "finish_reason": "stop"}]})
+    stream = ChatStream(may_be_silent=True)
+    assert stream.feed(silent) == [Finished("stop")]
+    stream.end()
+    stream = ChatStream()
+    assert stream.feed(silent) == []
+    with pytest.raises(ModelError) as error:
+        stream.end()
+    assert error.value.failure == "empty"
+
+
 def test_blanks_before_the_first_word_wait_for_it_and_later_ones_do_not() -> None:
     stream = ChatStream()
     assert stream.feed(chunk("\n") + chunk(" \n")) == []

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.chat import Message, ToolCall
-from workers.turns.prompt import PromptRule, estimated_tokens, messages, system_message
+from workers.turns.prompt import PromptRule, estimated_tokens, joined, messages, system_message
 
 ROLES = st.sampled_from(["user", "user", "assistant", "assistant", "system"])
 CALLS = st.lists(
@@ -114,3 +114,14 @@ def test_nothing_is_added_to_the_prompt_unless_someone_asks() -> None:
     assert system_message("Be brief.", None, None) == "Be brief."
     assert system_message("Be brief.", "", "") == "Be brief."
     assert system_message("A", "B", "C") == "A\n\nB\n\nC"
+
+
+@given(HISTORIES)
+def test_what_the_user_said_in_a_row_goes_as_one_and_nothing_is_lost(
+    history: tuple[Message, ...],
+) -> None:
+    sent = joined(history)
+    assert not any(one.role == two.role == "user" for one, two in pairwise(sent))
+    assert [m for m in sent if m.role != "user"] == [m for m in history if m.role != "user"]
+    said = [message.content for message in history if message.role == "user"]
+    assert "\n".join(m.content for m in sent if m.role == "user") == "\n".join(said)

@@ -2,11 +2,14 @@
 
 import asyncio
 
+import pytest
+
 from schemas.chat import Message, ToolCall
 from schemas.turn import Asked, Cancel, Instruct, Pause, Resume, Spoken, TurnError
 from tests.fakes.stage import END, SPEECH, Stage
 from tests.fakes.tools import OFFER, CallingChat, FakeToolbox, calls
 from tests.fakes.turns import FakeStt, until
+from workers.errors import ModelError
 from workers.turns.lines import FILLER
 from workers.turns.ports import Pace
 from workers.turns.tool_rounds import MAX_ROUNDS
@@ -83,6 +86,18 @@ async def test_a_model_that_calls_nevertheless_is_asked_without_tools() -> None:
     assert len(tools.made) == MAX_ROUNDS
 
 
+@pytest.mark.parametrize(("failure", "status"), [("http_4xx", "completed"), ("tls", "failed")])
+async def test_an_endpoint_that_refuses_to_be_told_not_to_call_is_asked_without_tools(
+    failure: str, status: str
+) -> None:
+    refused = ModelError(failure, "scripted", retryable=False)
+    chat = CallingChat(*[calls("weather")] * MAX_ROUNDS, refused, "Enough.")
+    stage = Stage(chat=chat, tools=FakeToolbox())
+    stage.say(SPEECH, END)
+    assert await stage.run() == status
+    assert ("Enough." in stage.texts) == (status == "completed")
+
+
 async def test_ids_that_a_server_uses_again_are_made_different() -> None:
     chat = CallingChat(calls("a"), calls("b", "c"), "Done.")
     stage = Stage(chat=chat, tools=FakeToolbox())
@@ -151,6 +166,15 @@ async def test_a_model_that_spoke_before_its_calls_may_have_nothing_to_add() -> 
     stage.say(SPEECH, END)
     assert await stage.run() == "completed"
     assert stage.texts == ["I switch them on."]
+    assert [request.may_be_silent for request in chat.requests] == [False, True]
+
+
+async def test_a_model_that_never_spoke_may_not_be_silent_after_its_calls() -> None:
+    chat = CallingChat(calls("lights"), "Done.")
+    stage = Stage(chat=chat, tools=FakeToolbox())
+    stage.say(SPEECH, END)
+    await stage.run()
+    assert [request.may_be_silent for request in chat.requests] == [False, False]
 
 
 async def test_a_reply_that_was_asked_for_may_call_tools() -> None:
