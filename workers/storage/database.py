@@ -18,6 +18,8 @@ from workers.settings import Settings
 
 BUSY_S: Final = 5
 """How long a statement waits for another writer, in seconds."""
+LOOK_S: Final = 0.001
+"""How often one looks that waits for the write lock of SQLite."""
 _WRITES: Final = "edgewise_writes"
 _locks: Final[WeakKeyDictionary[Engine, threading.Lock]] = WeakKeyDictionary()
 """For each SQLite engine, what its threads queue for before they write."""
@@ -131,4 +133,30 @@ def _ensure_wal(connection: sqlite3.Connection) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     options: dict[str, Any] = dict(connection.get_execution_options())
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES) else "BEGIN")
+    driver: Any = connection.connection.driver_connection
+    if options.get(_WRITES):
+        _begin_to_write(driver)
+    else:
+        driver.execute("BEGIN")
+
+
+def _begin_to_write(driver: sqlite3.Connection) -> None:
+    """Take the write lock; SQLite itself looks for it again after pauses that grow to 100 ms."""
+    until = time.monotonic() + BUSY_S
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise DatabaseUnavailableError(
+                        f"the database: {type(error).__name__}"
+                    ) from None
+                if time.monotonic() > until:
+                    raise DatabaseUnavailableError("the database is busy") from None
+            else:
+                return
+            time.sleep(LOOK_S)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={BUSY_S * 1000}")
