@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 
 from schemas.account import Scope
 from schemas.error import ErrorBody
+from tests.servers.cli import run_here
 from tests.servers.parts import environment
-from tests.servers.system import command
 from workers.settings import Settings
 from workers.storage.accounts import keys as stored
 from workers.storage.database import open_engine
@@ -35,15 +35,7 @@ def edgewise(settings: Settings, *words: str) -> "subprocess.CompletedProcess[st
     """Run a command of `edgewise` to its end on the database of these settings."""
     home = settings.home_path
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return subprocess.run(
-        [command("edgewise"), *words],
-        cwd=home,
-        env=environment(settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_here(environment(settings), *words)
 
 
 def make_account(settings: Settings, name: str) -> None:

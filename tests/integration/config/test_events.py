@@ -23,7 +23,7 @@ from tests.integration.config.keys import (
     upsert,
 )
 from tests.integration.config.stored_agents import apply_at
-from tests.servers.system import command
+from tests.servers.cli import run_here
 from workers.agent_config.apply import apply_in_order
 from workers.agent_config.reconcile import reconcile
 from workers.errors import StorageUnavailableError
@@ -73,14 +73,7 @@ def fail(*_: object) -> None:
 
 
 def run(settings: Settings, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [command("edgewise"), "events", *words],
-        env=environment_with(settings),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    return run_here(environment_with(settings), "events", *words)
 
 
 def test_a_leased_event_is_let_alone_until_the_lease_runs_out(engine: Engine) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 
 from tests.integration.config.keys import NOW, environment_with
 from tests.integration.config.stored_secrets import counts, fill, opens, reader
+from tests.servers.cli import run_here
 from tests.servers.system import command
 from workers.agent_config.vault import Vault
 from workers.errors import KeysUnavailableError, StorageUnavailableError
@@ -38,15 +39,7 @@ OTHERS_KEYS = [encode_key(bytes([number]) * 32) for number in range(6)]
 
 
 def run(settings: Settings, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [command("edgewise"), "secrets", *words],
-        env=environment_with(settings),
-        cwd=settings.home_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_here(environment_with(settings), "secrets", *words)
 
 
 @pytest.mark.parametrize("batches", [1, 5], ids=["among the model keys", "among the headers"])

@@ -90,7 +90,9 @@ def module_settings(redis_url: str, tmp_path_factory: pytest.TempPathFactory) ->
     return Settings(_env_file=None, home=home, redis_url=redis_url, port=0, llm_probe_every_s=0)
 
 
-@pytest.fixture(scope="module", params=DATABASES)
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+)
 def own_settings(request: pytest.FixtureRequest, module_settings: Settings) -> Settings:
     """Settings of a system of the file's own, on each of the two databases."""
     name: str = request.param
