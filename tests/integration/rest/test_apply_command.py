@@ -1,5 +1,6 @@
 """`edgewise apply` and `edgewise export` against a running gateway."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from schemas.ids import agent_id_of
+from tests.servers.cli import run_here
 from tests.servers.parts import KEY
 from tests.servers.planted import found_in, planted
 from tests.servers.system import clean_environment, command
@@ -38,6 +40,15 @@ def system_settings(module_settings: Settings) -> Settings:
 def run(
     client: httpx.Client, folder: Path, *words: str, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
+    variables = {"EDGEWISE_SERVER": str(client.base_url), "EDGEWISE_API_KEY": KEY, **environment}
+    with contextlib.chdir(folder):
+        return run_here(clean_environment(**variables), *words)
+
+
+def run_apart(
+    client: httpx.Client, folder: Path, *words: str, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """As `run`, in a process of its own, with a standard output of its own."""
     variables = {"EDGEWISE_SERVER": str(client.base_url), "EDGEWISE_API_KEY": KEY, **environment}
     return subprocess.run(
         [command("edgewise"), *words],

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from tests.integration.rest.test_apply_command import run
+from tests.integration.rest.test_apply_command import run_apart
 
 OLD = "# the fleet of yesterday\n"
 AGENT: dict[str, Any] = {"id": "agent_1", "external_id": "hall", "name": "Hall", "tools": []}
@@ -66,7 +66,7 @@ def export(
     server: ThreadingHTTPServer, folder: Path, *words: str, key: str = "right"
 ) -> "subprocess.CompletedProcess[str]":
     with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}") as client:
-        return run(client, folder, "export", *words, EDGEWISE_API_KEY=key)
+        return run_apart(client, folder, "export", *words, EDGEWISE_API_KEY=key)
 
 
 def is_as_before(old: Path) -> bool:
