@@ -9,16 +9,17 @@ import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final
 
 from workers.errors import ModelError
-from workers.providers.chat_stream import DONE, status_error
+from workers.providers.chat_stream import DONE, error_in
 from workers.providers.sse import MAX_EVENT_BYTES, SseParser, TooLargeError
 
 MAX_STREAM_BYTES: Final = 8 * 1024 * 1024
 _NOTABLE: Final = re.compile(
-    rb'"usage"\s*:\s*\{|"error"\s*:|"finish_reason"\s*:\s*"|^data:\s*\[DONE\]', re.MULTILINE
+    rb'"usage"\s*:\s*\{|"error"\s*:|"object"\s*:\s*"error"|"finish_reason"\s*:\s*"'
+    rb"|^data:\s*\[DONE\]",
+    re.MULTILINE,
 )
 _EVENT: Final = re.compile(rb".*?(?:\r\n\r\n|\n\n)", re.DOTALL)
 _LONGEST_END: Final = 4
@@ -101,8 +102,8 @@ class Relay:
         if self.is_closed:
             return False
         chunk = _parse(data)
-        if chunk.get("error"):
-            raise in_band(chunk["error"])
+        if (error := error_in(chunk, "in the answer")) is not None:
+            raise error
         self.events += 1
         choices = chunk.get("choices") or []
         for choice in choices:
@@ -153,14 +154,6 @@ def tokens_of(usage: Any) -> Tokens | None:
     if prompt is None and completion is None:
         return None
     return Tokens(prompt or 0, completion or 0)
-
-
-def in_band(error: Any) -> ModelError:
-    """Classify an error that came after the status said 200; nothing of its words is kept."""
-    code = _count(error.get("code")) if isinstance(error, dict) else None
-    if code is None or code < HTTPStatus.BAD_REQUEST:
-        code = HTTPStatus.INTERNAL_SERVER_ERROR
-    return status_error(code, "in the answer")
 
 
 def _count(value: Any) -> int | None:

@@ -17,8 +17,8 @@ import httpcore
 
 from workers.errors import ModelError
 from workers.llm_gateway.models_file import Route
-from workers.llm_gateway.relay import MAX_STREAM_BYTES, has_answer, in_band
-from workers.providers.chat_stream import status_error
+from workers.llm_gateway.relay import MAX_STREAM_BYTES, has_answer
+from workers.providers.chat_stream import error_in, status_error
 from workers.providers.tls_errors import is_tls
 from workers.providers.warm_connections import WarmConnections
 
@@ -111,8 +111,8 @@ async def read_whole(
         said = json.loads(raw)
     except (ValueError, RecursionError):
         raise _bad_answer("the answer is no JSON") from None
-    if isinstance(said, dict) and said.get("error"):
-        raise in_band(said["error"])
+    if (error := error_in(said, "in the answer")) is not None:
+        raise error
     choices = said.get("choices") if isinstance(said, dict) else None
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise _bad_answer("the answer is no chat completion")

@@ -99,8 +99,8 @@ def _parse(data: str) -> tuple[str, list[Any], str | None, Used | None]:
     """Return a chunk's text, pieces of tool calls, why it is the last, if it is, and its usage."""
     try:
         chunk = json.loads(data)
-        if chunk.get("error") or chunk.get("object") == "error":
-            raise _in_band(chunk.get("error") or chunk)
+        if (error := error_in(chunk, "in the stream")) is not None:
+            raise error
         choices = chunk.get("choices") or [{}]
         delta = choices[0].get("delta") or {}
         text = delta.get("content") or ""
@@ -126,14 +126,17 @@ def _bad_sse() -> ModelError:
     return ModelError("bad_sse", "the stream holds what is no chat completion", retryable=False)
 
 
-def _in_band(error: Any) -> ModelError:
-    """Classify an error that came in the stream after the status said 200."""
+def error_in(said: Any, where: str) -> ModelError | None:
+    """Return the error that came although the status said 200, with none of its words, if any."""
+    if not isinstance(said, dict) or not (said.get("error") or said.get("object") == "error"):
+        return None
+    error = said.get("error") or said
     told = (
         [error.get(name) for name in ("code", "status", "type")] if isinstance(error, dict) else []
     )
     for status in filter(None, map(_status, told)):
-        return status_error(status, "in the stream")
-    return ModelError("http_5xx", "an error in the stream", retryable=True)
+        return status_error(status, where)
+    return ModelError("http_5xx", f"an error {where}", retryable=True)
 
 
 def _status(told: Any) -> int | None:

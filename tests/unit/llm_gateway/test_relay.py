@@ -121,6 +121,12 @@ def test_the_end_may_lack_its_blank_line_and_its_done() -> None:
         (b'data: {"choices": 1}\n\n', "bad_sse"),
         (b'data: {"error": {"message": "sk-secret", "code": 429}}\n\n', "http_429"),
         (ROLE + WORDS[0] + b'data: {"error": "sk-secret"}\n\n', "http_5xx"),
+        (
+            b'data: {"error": {"message": "sk-secret", "code": "rate_limit_exceeded"}}\n\n',
+            "http_429",
+        ),
+        (b'data: {"object": "error", "message": "sk-secret", "code": 429}\n\n', "http_429"),
+        (WORDS[0] + b'data: {"object":"error","message":"sk-secret"}\n\n', "http_5xx"),
         (b"data: " + b"x" * 300_000, "too_large"),
         (WORDS[0] * 100_000, "too_large"),
     ],
@@ -137,3 +143,11 @@ def test_no_bytes_do_more_than_raise_a_model_error(raw: bytes, places: list[int]
     relay = Relay(passes_usage=False)
     with pytest.raises(ModelError):
         through(relay, cut(raw, places))
+
+
+@pytest.mark.parametrize("shape", ['"error": "sk-secret"', '"object" : "error", "code": 400'])
+def test_after_content_no_word_of_an_error_is_passed_on(shape: str) -> None:
+    relay = Relay(passes_usage=False)
+    relay.feed(WORDS[0])
+    with pytest.raises(ModelError):
+        relay.feed(f'data: {{"message": "sk-secret", {shape}}}\n\n'.encode())
