@@ -7,8 +7,10 @@ apply. Redirects are not followed, and no proxy is taken from the environment.
 import asyncio
 import contextlib
 import json
+import math
 from collections.abc import AsyncIterator, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,6 +21,7 @@ from workers.errors import ModelError
 from workers.llm_gateway.models_file import Route
 from workers.llm_gateway.relay import MAX_STREAM_BYTES, has_answer
 from workers.providers.chat_stream import error_in, status_error
+from workers.providers.retry_after import read_retry_after
 from workers.providers.tls_errors import is_tls
 from workers.providers.warm_connections import WarmConnections
 
@@ -153,8 +156,7 @@ async def drain(chunks: AsyncIterator[bytes], within_s: float) -> None:
 def _check(response: httpcore.Response, kind: str) -> None:
     headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
     if response.status != HTTPStatus.OK:
-        after = _seconds(headers.get(b"retry-after"))
-        raise UpstreamError(status_error(response.status), after)
+        raise UpstreamError(status_error(response.status), _wait(headers))
     if headers.get(b"content-encoding", "identity").lower() != "identity":
         raise _bad_answer("the answer is compressed")
     if headers.get(b"content-type", "").partition(";")[0].strip().lower() != kind:
@@ -165,8 +167,8 @@ def _bad_answer(message: str) -> ModelError:
     return ModelError("bad_content_type", message, retryable=False)
 
 
-def _seconds(retry_after: str | None) -> int | None:
-    """Read a Retry-After in seconds; one with a date is passed over."""
-    if retry_after is None or not retry_after.isdecimal() or not retry_after.isascii():
-        return None
-    return min(int(retry_after[:9]), LONGEST_WAIT_S)
+def _wait(headers: Mapping[bytes, str]) -> int | None:
+    """Return how long an upstream asks to be left alone, in seconds."""
+    said, date = headers.get(b"retry-after"), headers.get(b"date")
+    wait_s = read_retry_after(said, date, datetime.now(UTC))
+    return None if wait_s is None else min(math.ceil(wait_s), LONGEST_WAIT_S)
