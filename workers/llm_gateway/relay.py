@@ -49,11 +49,17 @@ class Relay:
         """True from the first content on: before it another upstream may still answer."""
         self.is_finished = False
         self.is_closed = False
+        """True after `[DONE]` or a failure: nothing more is passed on."""
+        self._failure: ModelError | None = None
         self.usage: Tokens | None = None
         self.events = 0
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return the whole events that `chunk` completes, as far as they are passed on."""
+        """Return the whole events that `chunk` completes, as far as they are passed on.
+
+        A failure behind content of an earlier chunk is raised by `end`: what `chunk` holds in
+        front of it is passed on.
+        """
         self._total += len(chunk)
         if self._total > MAX_STREAM_BYTES:
             raise _too_large("the stream is beyond 8 MB")
@@ -63,11 +69,22 @@ class Relay:
         if self.has_begun and not _NOTABLE.search(whole):
             self.events += whole.count(b"data:")
             return whole
-        return b"".join(event for event in _EVENT.findall(whole) if self._passes(event))
+        had_begun, passed = self.has_begun, bytearray()
+        try:
+            for event in _EVENT.findall(whole):
+                if self._passes(event):
+                    passed += event
+        except ModelError as error:
+            if not had_begun:
+                raise
+            self._failure, self.is_closed = error, True
+        return bytes(passed)
 
     def end(self) -> bytes:
         """Judge the end of the stream and return what was left; raises ModelError."""
         left = b"" if self.is_closed or not self._rest else self.feed(b"\n\n")
+        if self._failure is not None:
+            raise self._failure
         if not self.has_begun:
             raise ModelError("empty", "the model said nothing", retryable=True)
         if not self.is_finished:

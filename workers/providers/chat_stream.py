@@ -30,20 +30,35 @@ class ChatStream:
         self.has_content = False
         self.is_finished = False
         self.is_closed = False
-        """True after `[DONE]`: nothing more is worth waiting for."""
+        """True after `[DONE]` or a failure: nothing more is worth waiting for."""
+        self._failure: ModelError | None = None
         self.usage: Used | None = None
         """What the endpoint counted; most say it behind the end of the reply."""
 
     def feed(self, chunk: bytes) -> list[ChatEvent]:
-        """Return what `chunk` completes."""
+        """Return what `chunk` completes.
+
+        A failure behind content that was returned before is raised by `end`: what `chunk` holds
+        in front of it counts.
+        """
         try:
             events = self._parser.feed(chunk)
         except TooLargeError as error:
             raise ModelError("too_large", str(error), retryable=False) from None
-        return [event for data in events for event in self._read(data)]
+        had_content, found = self.has_content, list[ChatEvent]()
+        try:
+            for data in events:
+                found += self._read(data)
+        except ModelError as error:
+            if not had_content:
+                raise
+            self._failure, self.is_closed = error, True
+        return found
 
     def end(self) -> None:
         """Judge the end of the stream: raises ModelError if the reply is not whole."""
+        if self._failure is not None:
+            raise self._failure
         if not self.has_content and not self.is_finished:
             raise ModelError("empty", "the model said nothing", retryable=True)
         if not self.is_finished:

@@ -149,5 +149,23 @@ def test_no_bytes_do_more_than_raise_a_model_error(raw: bytes, places: list[int]
 def test_after_content_no_word_of_an_error_is_passed_on(shape: str) -> None:
     relay = Relay(passes_usage=False)
     relay.feed(WORDS[0])
+    fault = f'data: {{"message": "sk-secret", {shape}}}\n\n'.encode()
+    assert relay.feed(ROLE + WORDS[1] + fault + WORDS[2] + STOP) == ROLE + WORDS[1]
+    assert relay.is_closed
+    assert relay.feed(WORDS[0]) == b""
+    with pytest.raises(ModelError) as raised:
+        relay.end()
+    assert raised.value.failure in ("http_4xx", "http_5xx")
+
+
+def test_an_error_in_the_read_of_the_first_content_is_one_before_it() -> None:
     with pytest.raises(ModelError):
-        relay.feed(f'data: {{"message": "sk-secret", {shape}}}\n\n'.encode())
+        Relay(passes_usage=False).feed(WORDS[0] + b'data: {"error": "sk-secret"}\n\n')
+
+
+def test_an_error_without_its_blank_line_is_none_of_the_end() -> None:
+    relay = Relay(passes_usage=False)
+    relay.feed(WORDS[0] + STOP + b'data: {"error": "sk-secret"}')
+    with pytest.raises(ModelError) as raised:
+        relay.end()
+    assert raised.value.failure == "http_5xx"

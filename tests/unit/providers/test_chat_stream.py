@@ -170,6 +170,31 @@ def test_an_error_without_a_status_is_told_of_without_one() -> None:
     assert caught.value.can_retry
 
 
+LATE = [event({"error": {"message": "sk-secret", "code": 429}}), b"data: {broken\n\n"]
+
+
+@pytest.mark.parametrize("fault", LATE)
+def test_what_comes_in_one_read_before_a_fault_is_still_told(fault: bytes) -> None:
+    stream = ChatStream()
+    stream.feed(chunk("Hi"))
+    assert stream.feed(chunk(" you.") + fault + chunk(" Lost.", "stop")) == [Content(" you.")]
+    assert stream.is_closed
+    assert not stream.is_finished
+    assert stream.feed(chunk(" Lost, too.", "stop")) == []
+    with pytest.raises(ModelError) as caught:
+        stream.end()
+    assert caught.value.failure in ("http_429", "bad_sse")
+    assert "sk-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", LATE)
+def test_where_the_fault_comes_with_the_first_word_there_is_no_word(fault: bytes) -> None:
+    stream = ChatStream()
+    assert stream.feed(chunk("\n")) == []
+    with pytest.raises(ModelError):
+        stream.feed(chunk("Hi") + fault)
+
+
 @pytest.mark.parametrize(
     ("data", "failure"),
     [
