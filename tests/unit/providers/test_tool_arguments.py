@@ -119,6 +119,14 @@ HEAVY = {
         of_a({"items": {"required": [f"{n}" for n in range(2_000)]}}),
         {"a": [{}] * 2_700},
     ),
+    "many missing names behind references": (
+        {
+            "type": "object",
+            "allOf": [{"$ref": "#/$defs/all"}] * 68,
+            "$defs": {"all": {"required": [f"{n}" for n in range(2_200)]}},
+        },
+        {},
+    ),
     "what is left over": (
         of_a({"allOf": [{"unevaluatedItems": {}}, {"contains": {}}] * 300}),
         NUMBERS_1,

@@ -129,10 +129,8 @@ def _required(held: Any, case: Case) -> list[Mistake]:
     if not isinstance(case.value, dict):
         return []
     case.judge.look_through(len(held))
-    missing = (name for name in held if name not in case.value)
-    return [
-        each for name in missing for each in case.wrong(f"{shown(name)} is a required property")
-    ]
+    missing = [name for name in held if name not in case.value]
+    return _each(missing, "is a required property", case)
 
 
 def _dependents(held: Any, case: Case) -> list[Mistake]:
