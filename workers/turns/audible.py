@@ -19,6 +19,8 @@ class Audible:
 
     def __init__(self) -> None:
         self._text = ""
+        self._at = 0
+        """How much of the text is done with; it is cut off once a delta, not once a block."""
         self._closer = ""
         self._held: str | None = None
         """What a block holds that began in the midst of a line, where Markdown has none."""
@@ -27,15 +29,15 @@ class Audible:
     def push(self, delta: str) -> str:
         """Return what is now certain to be heard."""
         self._text += delta
-        heard = ""
+        heard = []
         while (part := self._leave() if self._closer else self._enter()) is not None:
-            heard += part
-        if self._closer:
-            return heard
-        sure = len(self._text) - _half_opener(self._text)
-        heard += self._hear(self._text[:sure])
-        self._text = self._text[sure:]
-        return heard
+            heard.append(part)
+        self._text, self._at = self._text[self._at :], 0
+        if not self._closer:
+            sure = len(self._text) - _half_opener(self._text)
+            heard.append(self._hear(self._text[:sure]))
+            self._text = self._text[sure:]
+        return "".join(heard)
 
     def flush(self) -> str:
         """Return what is left, at the end of the reply; a block that has no end ends there."""
@@ -48,27 +50,27 @@ class Audible:
 
     def _enter(self) -> str | None:
         """Return what comes before the next block and enter it; None where none begins."""
-        found = _OPENER.search(self._text)
+        found = _OPENER.search(self._text, self._at)
         if found is None:
             return None
-        before = self._hear(self._text[: found.start()])
+        before = self._hear(self._text[self._at : found.start()])
         self._held = "" if self._in_line else None
         self._closer = _BLOCKS[found[0]]
-        self._text = self._text[found.end() :]
+        self._at = found.end()
         return before + self._hear("\n")
 
     def _leave(self) -> str | None:
         """Go on behind the block; None where its end is not there yet."""
-        _inside, closer, behind = self._text.partition(self._closer)
-        if closer:
-            self._text, self._closer, self._held = behind, "", None
+        end = self._text.find(self._closer, self._at)
+        if end >= 0:
+            self._at, self._closer, self._held = end + len(self._closer), "", None
             return ""
-        certain = max(0, len(self._text) - len(self._closer) + 1)
+        certain = max(self._at, len(self._text) - len(self._closer) + 1)
         if self._held is not None:
-            self._held += self._text[:certain]
+            self._held += self._text[self._at : certain]
             if len(self._held) > HELD:
                 self._held = None
-        self._text = self._text[certain:]
+        self._at = certain
         return None
 
     def _hear(self, text: str) -> str:

@@ -1,7 +1,7 @@
 """What the model writes, cut into sentences as it comes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from schemas.chat import (
@@ -54,7 +54,7 @@ class Writing:
                     case Content(text):
                         self._timeline.mark_first("first_token")
                         written.append(text)
-                        await self._cut(text, cutter)
+                        await self._cut(text, cutter, self._repetition.take)
                     case ToolCalls(asked):
                         calls = ToolRound("".join(written), asked)
                     case Finished():
@@ -66,15 +66,16 @@ class Writing:
     async def repeat(self, text: str) -> None:
         """Have said what an earlier attempt wrote."""
         cutter = SentenceCutter()
-        self._put([*cutter.push(text), *cutter.flush()])
+        await self._cut(text, cutter, lambda _sentence: None)
+        self._put(cutter.flush())
 
-    async def _cut(self, text: str, cutter: SentenceCutter) -> None:
+    async def _cut(self, text: str, cutter: SentenceCutter, check: Callable[[str], None]) -> None:
         """Hand on what `text` completes; a long one is no reason for others to wait."""
         for start in range(0, len(text), AT_ONCE):
             if start:
                 await asyncio.sleep(0)
             for sentence in cutter.push(text[start : start + AT_ONCE]):
-                self._repetition.take(sentence)
+                check(sentence)
                 self._put([sentence])
 
     def _put(self, sentences: list[str]) -> None:
