@@ -67,6 +67,8 @@ class Script:
     packets: int = 10
     dies_at: DiesAt | None = None
     error: TurnError | None = None
+    before_error: int = 0
+    """How many of the sentences come before the error; those behind it are an apology."""
     is_noise: bool = False
     hold_back_s: float = 0.0
     metrics: TurnMetrics = field(
@@ -184,8 +186,6 @@ class _Attempt:
             await self._say(
                 asked(self._task.attempt), Measured(attempt=self._task.attempt, metrics=known)
             )
-        if self._script.error is not None:
-            await self._say(self._script.error.model_copy(update={"attempt": self._task.attempt}))
         await asyncio.sleep(self._script.hold_back_s)
         await self._call_tools()
         return await self._speak()
@@ -235,19 +235,29 @@ class _Attempt:
         complete = {sentence.text for sentence in spoken if sentence.complete}
         begun = {sentence.text: sentence.packets for sentence in spoken if not sentence.complete}
         for number, text in enumerate(self._script.sentences):
+            if number == self._script.before_error:
+                await self._fail()
             if text in complete:
                 continue
             first = begun.get(text, 0)
             await self._speak_sentence(number, text, first)
             if self._script.dies_at == "mid_audio":
                 return None
+        if self._script.before_error >= len(self._script.sentences):
+            await self._fail()
         if self._script.dies_at == "before_done":
             return None
         return "failed" if self._script.error is not None else "completed"
 
+    async def _fail(self) -> None:
+        error = self._script.error
+        if error is not None:
+            await self._say(error.model_copy(update={"attempt": self._task.attempt}))
+
     async def _speak_sentence(self, number: int, text: str, first: int) -> None:
         attempt = self._task.attempt
-        await self._say(ReplyText(attempt=attempt, sentence=number, text=text))
+        is_aside = self._script.error is not None and number >= self._script.before_error
+        await self._say(ReplyText(attempt=attempt, sentence=number, text=text, is_aside=is_aside))
         dies = self._script.dies_at == "mid_audio"
         upto = self._script.packets // 2 if dies else self._script.packets
         packets = tuple(packet_of(number, index) for index in range(first, upto))

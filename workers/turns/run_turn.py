@@ -46,7 +46,7 @@ async def run_turn(
     """Answer the utterance, or speak without one, and return how it ended.
 
     Each failure of an engine or of the model ends in entries of the reply. What is raised
-    is a failure of the streams themselves, on which nothing more can be said.
+    is a failure of the streams themselves, on which nothing more can be said, or AttemptLostError.
     """
     reply = InOrder(ports.reply)
     await reply.write(Started(attempt=turn.attempt))
@@ -164,7 +164,10 @@ def _guess(hearing: Hearing, guess: Speculation, timeline: Timeline) -> None:
 
 
 async def _let_out(guess: Speculation, reply: ReplyWriter, timeline: Timeline) -> Status:
-    """Write the reply as it is ready, first of all what was held back; return how it ended."""
+    """Write the reply as it is ready, first of all what was held back; return how it ended.
+
+    Raises AttemptLostError behind what there is of one that is for another attempt.
+    """
     while True:
         taken = await guess.take()
         entries: list[TurnReply] = [entry for entry in taken if not isinstance(entry, Ended)]
@@ -173,7 +176,7 @@ async def _let_out(guess: Speculation, reply: ReplyWriter, timeline: Timeline) -
         if any(isinstance(entry, ReplyAudio) for entry in entries):
             timeline.mark_first("let_out")
         if isinstance(taken[-1], Ended):
-            return taken[-1].status
+            return taken[-1].outcome()
 
 
 def _failed(turn: Turn, error: EdgewiseError | None) -> TurnReply:

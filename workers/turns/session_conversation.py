@@ -6,6 +6,7 @@ from typing import Final
 from schemas.chat import Message, ToolRound
 from workers.storage.sessions.conversation import Added, History
 from workers.storage.turns.tool_records import ToolRecords
+from workers.turns.on_redis import on_redis
 from workers.turns.tool_rounds import told
 
 MAX_RESULT: Final = 2_000
@@ -24,10 +25,11 @@ class SessionConversation:
         self._tools = tools
         self._session_id = session_id
 
+    @on_redis()
     async def read(self) -> tuple[Message, ...]:
         """Return what was heard so far, what the client added and what tools were called.
 
-        A greeting has no user, a turn cut short its beginning.
+        A greeting has no user, a turn cut short its beginning. Raises AttemptLostError.
         """
         called = await self._tools.of_session(self._session_id) if self._tools else {}
         messages: list[Message] = []

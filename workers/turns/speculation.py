@@ -10,6 +10,7 @@ import structlog
 
 from schemas.turn import TurnReply
 from workers.errors import EdgewiseError
+from workers.turns.lost import AttemptLostError
 
 HELD_ENTRIES: Final = 64
 """How much of a reply is prepared ahead of its hearing: 20 s or more of speech."""
@@ -24,6 +25,13 @@ class Ended:
     """The reply is whole, or as whole as it gets."""
 
     status: Status
+    lost: AttemptLostError | None = None
+
+    def outcome(self) -> Status:
+        """Return the status; raises AttemptLostError where the reply is for another attempt."""
+        if self.lost is not None:
+            raise self.lost
+        return self.status
 
 
 Held = asyncio.Queue[TurnReply | Ended]
@@ -79,6 +87,9 @@ class Speculation:
         except EdgewiseError as error:
             log.warning("reply_failed", code=error.code, reason=str(error))
             await held.put(self._failed(error))
+        except AttemptLostError as error:
+            await held.put(Ended(status, lost=error))
+            return
         except Exception:
             # Whatever it is, the user's side must hear that there will be no reply.
             log.exception("reply_broke")

@@ -17,6 +17,7 @@ from workers.storage.turns.streams import TurnStreams
 from workers.turns.clients import Clients
 from workers.turns.groups import first_error
 from workers.turns.loop import LoopThread
+from workers.turns.lost import AttemptLostError
 from workers.turns.ports import Pace, Ports, Turn
 from workers.turns.run_turn import run_turn
 from workers.turns.session_conversation import SessionConversation
@@ -53,9 +54,11 @@ async def take_up(task: TurnTask, clients: Clients, arrived_at: float) -> None:
     queue_ms = round(max(arrived_at - task.published_at, 0) * 1000, 3)
     try:
         await _take_up(task, clients, queue_ms)
-    except* RedisError as group:
+    except* (RedisError, AttemptLostError) as group:
         # The gateway notices the silence and sends the turn again.
-        log.warning("turn_streams_lost", error=type(first_error(group)).__name__)
+        error = first_error(group)
+        cause = error.__cause__ if isinstance(error, AttemptLostError) else error
+        log.warning("turn_streams_lost", error=type(cause).__name__)
     except* Exception as group:
         # A doorway lets nothing through to Celery.
         log.exception("turn_broke", exc_info=first_error(group))

@@ -17,6 +17,7 @@ from workers.errors import ToolError
 from workers.providers.tools.arguments import mistakes_in, read_arguments
 from workers.providers.tools.http_tool import HttpCall, call_http_tool
 from workers.storage.turns.tool_records import ToolRecords
+from workers.turns.on_redis import on_redis
 from workers.turns.tool_headers import HeaderReader
 from workers.turns.tool_rounds import Tell
 
@@ -39,7 +40,7 @@ class AgentTools:
 
 
 class TurnToolbox:
-    """The tools of one turn; see `tool_rounds.Toolbox`."""
+    """The tools of one turn; see `tool_rounds.Toolbox`. Without Redis: AttemptLostError."""
 
     def __init__(self, task: TurnTask, agent: Agent, shared: AgentTools) -> None:
         self._task = task
@@ -57,10 +58,12 @@ class TurnToolbox:
             ToolOffer(tool.name, tool.description, tool.parameters) for tool in self._tools.values()
         )
 
+    @on_redis()
     async def rounds(self) -> tuple[ToolRound, ...]:
         """Return the rounds that earlier attempts at the turn put on record."""
         return await self._records.rounds(self._task.turn_id)
 
+    @on_redis()
     async def begin(self, number: int, calls: ToolRound) -> ToolRound:
         """Put a round on record, without arguments that cannot be read: some servers choke.
 
@@ -82,6 +85,7 @@ class TurnToolbox:
                 await self._records.keep(self._task.turn_id, number, index, problem)
         return held
 
+    @on_redis()
     async def call(self, number: int, index: int, call: ToolCall, tell: Tell) -> str:
         """Make a call of a round and return what the model is told of it, failures included."""
         turn_id = self._task.turn_id

@@ -19,7 +19,7 @@ from schemas.session_events import (
     SpeechStopped,
     UserTranscript,
 )
-from schemas.turn import TURN_QUEUE, ReplyAudio, ReplyText, Transcript, TurnError, TurnTask
+from schemas.turn import TURN_QUEUE, ReplyAudio, ReplyText, Transcript, TurnTask
 from tests.fakes.scripted_turn_worker import (
     DiesAt,
     Script,
@@ -231,41 +231,6 @@ async def test_a_turn_of_noise_gets_no_reply_and_an_empty_transcript(
         assert client.types == ["session.ready", *events]
         assert client.of(UserTranscript)[0].text == ""
         assert await gateway.history.read(client.session_path.rpartition("/")[2]) == ()
-
-
-async def test_an_error_of_the_model_is_an_event_before_its_spoken_line(
-    gateway: Gateway, redis: Redis
-) -> None:
-    agent = gateway.agents.add()
-    error = TurnError(attempt=1, code="http_5xx", message="the model failed", retryable=True)
-    line = "Sorry, I could not reach the language model."
-    async with (
-        ScriptedTurnWorker.running(redis, lambda _: Script(error=error, sentences=(line,))),
-        Client.calling(gateway.http, agent.id) as client,
-    ):
-        await client.say(SPEECH)
-        await client.heard("reply.metrics")
-        order = ["reply.started", "reply.error", "transcript.agent.delta", "transcript.agent"]
-        assert [one for one in client.types if one in order] == order
-        assert client.of(ReplyDone)[0].status == "failed"
-        assert len(client.packets) == 10
-
-
-async def test_a_failure_that_the_worker_cannot_say_aloud_is_said_here(
-    gateway: Gateway, redis: Redis
-) -> None:
-    agent = gateway.agents.add()
-    error = TurnError(attempt=1, code="unavailable", message="no agent found", retryable=False)
-    script = Script(error=error, sentences=())
-    async with (
-        ScriptedTurnWorker.running(redis, lambda _: script),
-        Client.calling(gateway.http, agent.id) as client,
-    ):
-        await client.say(SPEECH)
-        await client.heard("reply.metrics", wait_s=15)
-        assert client.of(ReplyError)[0].code == "unavailable"
-        assert client.of(AgentTranscript)[0].text == TEXT
-        assert client.packets
 
 
 async def test_a_pause_is_taken_back_when_the_user_speaks_on(

@@ -22,6 +22,7 @@ from workers.settings import Settings
 from workers.storage.turns.streams import TurnStreams
 from workers.storage.turns.tool_records import ToolRecords
 from workers.turns.clients import Clients
+from workers.turns.lost import AttemptLostError
 from workers.turns.tasks import take_up
 from workers.turns.tool_headers import HeaderReader
 from workers.turns.toolbox import AgentTools, TurnToolbox
@@ -91,6 +92,19 @@ async def test_a_call_that_breaks_in_a_way_nobody_foresaw_is_told_the_model(
         call = ToolCall("a", "lights", '{"room": "hall"}')
         told = await toolbox(chain, settings).call(0, 0, call, tell)
     assert json.loads(told) == {"error": "the call failed"}
+
+
+async def test_without_redis_an_attempt_is_lost_and_the_model_told_nothing(
+    redis: Redis, settings: Settings
+) -> None:
+    call = ToolCall("a", "lights", '{"room": "hall"}')
+    async with running_chain(redis, 1) as chain, Redis(host="127.0.0.1", port=1) as away:
+        chain.redis = away
+        tools = toolbox(chain, settings)
+        with pytest.raises(AttemptLostError):
+            await tools.begin(0, ToolRound("", (call,)))
+        with pytest.raises(AttemptLostError):
+            await tools.call(0, 0, call, tell)
 
 
 @pytest.mark.parametrize("value", ["1e999", '"\\ud800"', "1" + "0" * 400])

@@ -1,7 +1,10 @@
 """What a turn says and writes when an engine or the model fails."""
 
-from schemas.chat import Message
+import pytest
+
+from schemas.chat import Message, ToolRound
 from schemas.turn import (
+    Done,
     Pause,
     ReplyAudio,
     ReplyText,
@@ -9,11 +12,13 @@ from schemas.turn import (
     TurnError,
 )
 from tests.fakes.stage import END, SPEECH, UNREACHED, Stage
+from tests.fakes.tools import CallingChat, FakeToolbox, calls
 from tests.fakes.turns import (
     FakeChat,
     FakeConversation,
     FakeStt,
 )
+from workers.turns.lost import AttemptLostError
 
 
 async def test_a_model_that_fails_is_told_of_and_apologised_for() -> None:
@@ -98,3 +103,20 @@ async def test_anything_unforeseen_still_ends_the_turn_with_a_word() -> None:
     (error,) = stage.of(TurnError)
     assert isinstance(error, TurnError)
     assert error.code == "internal_error"
+
+
+async def test_an_attempt_that_is_lost_in_mid_reply_ends_without_a_word_about_it() -> None:
+    """The gateway sends the turn again, to a worker that goes on from there."""
+
+    class Unrecorded(FakeToolbox):
+        async def begin(self, _number: int, _calls: ToolRound) -> ToolRound:
+            await stage.reply.wait_for(ReplyAudio)
+            raise AttemptLostError
+
+    chat = CallingChat(calls("weather", text="Let me look that up."))
+    stage = Stage(chat=chat, tools=Unrecorded())
+    stage.say(SPEECH, END)
+    with pytest.RaisesGroup(AttemptLostError):
+        await stage.run()
+    assert stage.texts == ["Let me look that up."]
+    assert not stage.of(TurnError, Done)

@@ -103,6 +103,11 @@ class SpokenLog:
         text = f" {sentence.text}" if start else sentence.text
         return new, Delta(text, start * PACKET_MS, end * PACKET_MS)
 
+    def is_aside(self, number: int) -> bool:
+        """Tell whether a sentence is no words of the model's."""
+        sentence = self._by_number.get(number)
+        return sentence is not None and sentence.is_aside
+
     def spoken(self) -> tuple[Spoken, ...]:
         """Return what a further attempt must not say again."""
         return tuple(

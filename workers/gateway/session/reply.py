@@ -61,14 +61,12 @@ class Reply:
         """How it ended, once it is over."""
         self.asked: deque[Asked] = deque(maxlen=MAX_ASKED)
         self.errors: list[TurnError] = []
+        self.has_apologised = False
+        """True once an attempt that had failed was heard to say so."""
+        self._failed_attempt: int | None = None
         self._known = TurnMetrics()
         self._heard: str | None = None
         self._answer: str | None = None
-
-    @property
-    def is_audible(self) -> bool:
-        """True once there was something to hear in it."""
-        return self._first_audio_at is not None
 
     @property
     def heard(self) -> str:
@@ -108,6 +106,7 @@ class Reply:
             case Measured():
                 self._known = entry.metrics
             case TurnError():
+                self._failed_attempt = entry.attempt
                 self.fail(entry)
             case Done(status="ignored"):
                 self._take_nothing()
@@ -139,6 +138,9 @@ class Reply:
             self._start()
             if self._first_audio_at is None:
                 self._first_audio_at = time.monotonic()
+            # A filler of the attempt after it is no apology.
+            if entry.attempt == self._failed_attempt and self._log.is_aside(entry.sentence):
+                self.has_apologised = True
         if delta is not None:
             self._emit(
                 AgentTranscriptDelta(

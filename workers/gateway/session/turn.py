@@ -130,7 +130,7 @@ class Turn:
             _log.exception("turn failed")
             await self._fail("internal_error", "the turn failed", retryable=True)
         else:
-            if done.status == "failed" and not self.reply.is_audible:
+            if done.status == "failed":
                 self._apologise()
             await self.reply.played()
             self.reply.finish("failed" if done.status == "failed" else "completed")
@@ -146,6 +146,9 @@ class Turn:
         self.reply.report(None, attempt)
 
     def _apologise(self) -> None:
+        """Say the line of the gateway's own, unless the worker has said one."""
+        if self.reply.has_apologised:
+            return
         for entry in apology():
             self.reply.take(entry)
 
