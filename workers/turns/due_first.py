@@ -18,6 +18,9 @@ NOW_S: Final = 0.3
 """What will be heard within this is urgent, in seconds."""
 SOON_S: Final = 1.5
 """What will be heard within this does not wait for its turn among what is far ahead, in seconds."""
+AHEAD_S: Final = 180.0
+"""How far a reply may be ahead of its listener when a sentence begins, in seconds: with a long
+sentence, and what is held back of a guess, it stays below what the gateway keeps."""
 AT_ONCE: Final = 4
 """Pieces of work that are urgent in one round of the loop: 200 ms of speech take 0.8 ms each."""
 FAR_EVERY_S: Final = 0.005
@@ -102,11 +105,16 @@ class Playing:
         """When the listener needs the next packets, on the loop's clock."""
         return self._now() if self._due is None else self._due
 
+    async def room(self) -> None:
+        """Wait until the listener has come close enough for the next sentence."""
+        if (early_s := self.due - self._now() - AHEAD_S) > 0:
+            await asyncio.sleep(early_s)
+
     async def turn(self) -> float:
         """Wait for the turn of the reply's next packets; return when they are heard."""
         await self._order.turn(self.due)
         return self.due
 
     def made(self, packets: int) -> None:
-        """Note that these were made, and will be heard one after another."""
-        self._due = self.due + packets * PACKET_S
+        """Note that these were made, and will be heard one after another, none before now."""
+        self._due = max(self.due, self._now()) + packets * PACKET_S

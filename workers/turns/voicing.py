@@ -29,8 +29,10 @@ async def voiced(
 ) -> AsyncIterator[ReplyText | ReplyAudio]:
     """Yield the entries of a sentence, without the packets that were heard already.
 
+    Waits first while the listener is far behind: an engine at work would wait as well.
     Raises SynthesisError.
     """
+    await playing.room()
     yield ReplyText(attempt=attempt, sentence=place.number, text=text, is_aside=is_aside)
     position = 0
     waiting: list[bytes] = []

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from schemas.audio import PACKET_TICKS
+from workers.gateway.session import playout as playout_module
 from workers.gateway.session.playout import LEAD_S, MAX_QUEUED, Playout
 
 
@@ -85,6 +86,23 @@ async def test_a_reply_without_end_is_cut_not_kept() -> None:
     playout = Playout(Sent())
     assert playout.push((b"x",) * (MAX_QUEUED + 500)) == MAX_QUEUED
     assert playout.push((b"x",) * 500) <= 5
+    playout.drop()
+
+
+async def test_there_is_room_again_once_enough_has_sounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(playout_module, "FULL", 20)
+    sent = Sent()
+    playout = Playout(sent)
+    playout.push(_packets(20))
+    async with asyncio.timeout(0.01):
+        await playout.room()
+    playout.push(_packets(20))
+    began = asyncio.get_running_loop().time()
+    await playout.room()
+    assert asyncio.get_running_loop().time() - began >= 0.2
+    assert playout.push(_packets(20)) == 20
     playout.drop()
 
 

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from workers.turns import due_first
-from workers.turns.due_first import PACKET_S, SOON_S, DueFirst, Playing
+from workers.turns.due_first import AHEAD_S, PACKET_S, SOON_S, DueFirst, Playing
 
 
 def now() -> float:
@@ -138,6 +138,32 @@ async def test_what_was_far_ahead_is_let_in_once_it_is_due_soon(
         await order.turn(now())
     assert not later.done()
     later.cancel()
+
+
+async def test_a_reply_too_far_ahead_waits_until_its_listener_has_come_closer() -> None:
+    moment = 0.0
+    loop = asyncio.get_running_loop()
+    playing = Playing(DueFirst(), lambda: moment)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "time", lambda: moment)
+        playing.made(round(AHEAD_S / PACKET_S))
+        await playing.room()
+        assert moment == 0
+        playing.made(round(60 / PACKET_S))
+        waiting = asyncio.create_task(playing.room())
+        while not waiting.done():
+            moment += 0.5
+            await asyncio.sleep(0)
+        assert moment == pytest.approx(60, abs=2)
+
+
+async def test_after_a_pause_a_listener_hears_what_is_made_then_and_not_earlier() -> None:
+    moment = [100.0]
+    playing = Playing(DueFirst(), lambda: moment[0])
+    playing.made(50)
+    moment[0] = 400.0
+    playing.made(50)
+    assert playing.due == pytest.approx(401)
 
 
 async def test_no_listener_runs_dry_on_a_busy_loop() -> None:

@@ -15,6 +15,8 @@ PACKETS_A_WAKE: Final = 2
 LONGEST_STALL_S: Final = 0.2
 MAX_QUEUED: Final = 5 * 60 * 50
 """Five minutes of speech; what comes beyond is not played."""
+FULL: Final = MAX_QUEUED - 10 * 50
+"""From here on a reply waits: what is left is for one more of its entries and for an apology."""
 
 
 class Playout:
@@ -59,6 +61,11 @@ class Playout:
         self._queue.extend(taken)
         self._start()
         return len(taken)
+
+    async def room(self) -> None:
+        """Wait until there is room for more of a reply."""
+        if (over := len(self._queue) - FULL) > 0:
+            await asyncio.sleep(over * PACKET_S)
 
     def drop(self) -> None:
         """Fall silent at once."""

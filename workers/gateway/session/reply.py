@@ -175,6 +175,10 @@ class Reply:
             )
         )
 
+    async def room(self) -> None:
+        """Wait until more of it can be taken."""
+        await self._playout.room()
+
     async def played(self) -> None:
         """Wait until everything that was accepted has sounded."""
         await self._playout.silent()

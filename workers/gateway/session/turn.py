@@ -169,6 +169,8 @@ class Turn:
                     self._calls.ask(entry, self.utterance.result)
                 if isinstance(entry, Done):
                     return entry
+                # A further attempt does not know how much of the one before is still to be heard.
+                await self.reply.room()
         raise StorageUnavailableError("the reply stream ended without its last entry")
 
     async def _settle(self) -> None:
