@@ -12,7 +12,9 @@ from redis import Redis
 from tests.integration.rest.test_agents import AGENT, create
 from tests.servers.parts import Part, client_of, environment
 from tests.servers.planted import found_in, found_in_redis, found_under, planted
+from tests.servers.waiting import wait_for
 from workers.secrets.key_files import keys_folder
+from workers.secrets.sealing import READ_AGAIN_S
 from workers.settings import Settings
 
 URL = "https://8.8.8.8/v1"
@@ -155,8 +157,13 @@ def test_without_a_public_key_only_agents_with_models_of_their_own_are_refused(
 ) -> None:
     public = keys / "sealing.public"
     hidden = public.rename(keys / "hidden")
-    try:
+
+    def refused() -> httpx.Response | None:
         answer = client.post("/v1/agents", json={**AGENT, "llm": [ENTRY]})
+        return None if answer.status_code == 201 else answer
+
+    try:
+        answer = wait_for("the key is missed", refused, within=READ_AGAIN_S + 2)
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
         assert "retry-after" in answer.headers
         create(client)
