@@ -149,7 +149,8 @@ def _begin_to_write(driver: sqlite3.Connection) -> None:
             try:
                 driver.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                # The lower byte: while it recovers a log behind a kill, SQLite says more than that.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise DatabaseUnavailableError(
                         f"the database: {type(error).__name__}"
                     ) from None
