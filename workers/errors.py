@@ -18,9 +18,12 @@ EdgewiseError
 └── SynthesisError          the text-to-speech engine failed
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from schemas.chat import FailedTry
+
+REFUSED: Final = (400, 422)
+"""What endpoints of models say to fields that they do not know."""
 
 
 class EdgewiseError(Exception):

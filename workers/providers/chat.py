@@ -17,7 +17,7 @@ import httpx
 from pydantic import SecretStr
 
 from schemas.chat import ChatEvent, ChatRequest, Content, ToolCallPiece
-from workers.errors import BlockedAddressError, InvalidBaseUrlError, ModelError
+from workers.errors import REFUSED, BlockedAddressError, InvalidBaseUrlError, ModelError
 from workers.providers.base_url_allow import Allow
 from workers.providers.chat_body import chat_body
 from workers.providers.chat_stream import ChatStream, status_error
@@ -30,8 +30,6 @@ from workers.providers.tls_errors import is_tls
 TAIL_S: Final = 0.25
 """How long to wait for the end of a finished stream: for its usage, and to use its connection
 again."""
-REFUSED: Final = (400, 422)
-"""What endpoints say to fields that they do not know."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from schemas.chat import ChatRequest, Message, ToolCall, ToolOffer, ToolRound
 from schemas.ids import new_id
 from schemas.turn import ToolAsked, ToolResult
-from workers.errors import ModelError
+from workers.errors import REFUSED, ModelError
 from workers.turns.filler import Filler
 
 MAX_ROUNDS: Final = 8
@@ -116,7 +116,7 @@ class ToolRounds:
             if await self._ask(replace(request, may_call=False), MAX_ROUNDS) is None:
                 return
         except ModelError as error:
-            if error.failure != "http_4xx":
+            if error.status_code not in REFUSED:
                 raise
         if await self._ask(replace(request, tools=()), MAX_ROUNDS) is None:
             return

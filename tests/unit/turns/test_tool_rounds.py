@@ -86,11 +86,11 @@ async def test_a_model_that_calls_nevertheless_is_asked_without_tools() -> None:
     assert len(tools.made) == MAX_ROUNDS
 
 
-@pytest.mark.parametrize(("failure", "status"), [("http_4xx", "completed"), ("tls", "failed")])
+@pytest.mark.parametrize(("code", "status"), [(400, "completed"), (401, "failed")])
 async def test_an_endpoint_that_refuses_to_be_told_not_to_call_is_asked_without_tools(
-    failure: str, status: str
+    code: int, status: str
 ) -> None:
-    refused = ModelError(failure, "scripted", retryable=False)
+    refused = ModelError("http_4xx", "scripted", retryable=False, status_code=code)
     chat = CallingChat(*[calls("weather")] * MAX_ROUNDS, refused, "Enough.")
     stage = Stage(chat=chat, tools=FakeToolbox())
     stage.say(SPEECH, END)
