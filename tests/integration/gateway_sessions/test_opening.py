@@ -141,9 +141,9 @@ async def test_hundreds_of_damaged_offers_raise_no_server_error_and_block_nobody
         assert whole == {201: 30}
         assert seen[201] > 20
         assert len(gateway.sessions) == 0
-        # What a whole offer costs (8 ms) is aiortc's and this machine's, and collections of garbage
-        # add to it (25 ms seen); an offer without limits costs a hundred times as much (870 ms).
-        assert lag < 20 * whole_lag
+        # What a whole offer costs (5 to 8 ms) is aiortc's and this machine's; a collection of
+        # garbage in the midst of one adds up to 9 ms. An offer without limits costs 870 ms.
+        assert lag < 5 * whole_lag
 
 
 async def _offered(gateway: Gateway, bodies: Iterable[bytes | str]) -> tuple[Counter[int], float]:
@@ -153,10 +153,14 @@ async def _offered(gateway: Gateway, bodies: Iterable[bytes | str]) -> tuple[Cou
     watch = asyncio.create_task(_measure_lag(lags))
     for body in bodies:
         answer = await _offer(gateway, body)
+        await asyncio.sleep(
+            0
+        )  # what several offers leave to do would count as one step of the loop
         seen[answer.status_code] += 1
         assert answer.status_code == 201 or 400 <= answer.status_code < 500, answer.text
         if answer.status_code == 201:
             await gateway.http.delete(answer.headers["location"])
+            await asyncio.sleep(0)
         else:
             assert answer.json()["code"] in {
                 "invalid_request",
