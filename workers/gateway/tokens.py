@@ -12,6 +12,7 @@ from workers.gateway.resources import Resources
 from workers.storage.accounts.session_tokens import TokenGrant, issue_token
 from workers.web.callers import Caller
 from workers.web.guarded import guarded_by
+from workers.web.query import IN_DIGITS
 
 DEFAULT_EXPIRY_S: Final = 60
 DEFAULT_SESSION_S: Final = 10_800
@@ -59,8 +60,10 @@ async def get_token(
     caller: Talker,
     request: Request,
     response: Response,
-    expires_in_seconds: Annotated[int, _EXPIRES_IN, Query()] = DEFAULT_EXPIRY_S,
-    max_session_duration_seconds: Annotated[int, _SESSION_LIMIT, Query()] = DEFAULT_SESSION_S,
+    expires_in_seconds: Annotated[int, _EXPIRES_IN, IN_DIGITS, Query()] = DEFAULT_EXPIRY_S,
+    max_session_duration_seconds: Annotated[
+        int, _SESSION_LIMIT, IN_DIGITS, Query()
+    ] = DEFAULT_SESSION_S,
 ) -> TokenView:
     """Make a token that opens one session; as `POST /v1/tokens`, for clients that know this one."""
     asked = TokenRequest(

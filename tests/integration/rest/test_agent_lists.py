@@ -74,8 +74,10 @@ def test_whole_records_come_fifty_to_a_page(client: httpx.Client, fleet: list[st
         [("external_id", "")],
         [("external_id", "x" * 257)],
         [("full", "perhaps")],
+        [("full", "true"), ("full", "true")],
+        [("limit", "1"), ("limit", "2")],
     ],
-    ids=["names", "ids", "empty", "long", "full"],
+    ids=["names", "ids", "empty", "long", "full", "full twice", "limit twice"],
 )
 def test_no_more_is_asked_for_at_once(client: httpx.Client, query: list[tuple[str, str]]) -> None:
     assert code_of(client.get("/v1/agents", params=tuple(query))) == (422, "validation_error")

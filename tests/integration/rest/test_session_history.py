@@ -104,7 +104,11 @@ def test_a_session_shows_what_was_said_and_sent(mine: httpx.Client, engine: Engi
     assert first["timeline"] + rest["timeline"] == record["timeline"]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=x", "cursor=%00"])
+WRONG = ["limit=0", "limit=201", "limit=x", "limit=%206", "limit=6.0", "limit=6_0", "limit=%D9%A6"]
+WRONG += ["limit=", "limit=2&limit=6", "cursor=x", "cursor=%00"]
+
+
+@pytest.mark.parametrize("query", WRONG)
 def test_a_query_that_is_wrong_is_refused(mine: httpx.Client, engine: Engine, query: str) -> None:
     session_id = add(engine)
     for path in ("/v1/sessions", f"/v1/sessions/{session_id}"):

@@ -14,6 +14,7 @@ from workers.gateway.cursors import read_cursor, write_cursor
 from workers.gateway.resources import Resources
 from workers.gateway.rest_errors import ApiError
 from workers.storage.agents.rows import position_of
+from workers.web.query import IN_DIGITS
 
 MOST_WHOLE: Final = 50
 """Whole records on a page, which may be some 100 kB each, and agents that are asked for by name."""
@@ -80,7 +81,7 @@ async def list_agents(
     *,
     account: Account,
     held: Held,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Annotated[int, Field(ge=1, le=200), IN_DIGITS, Query()] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     external_id: Annotated[list[OwnName], Query(max_length=MOST_WHOLE, default_factory=list)],
     agent_id: Annotated[

@@ -3,6 +3,7 @@
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
+from pydantic import Field
 
 from schemas.closed import Closed
 from schemas.error import ErrorBody
@@ -14,13 +15,14 @@ from workers.gateway.resources import Resources
 from workers.gateway.rest_errors import ApiError
 from workers.storage.sessions.history import summary_of
 from workers.storage.sessions.rows import position_of
+from workers.web.query import IN_DIGITS
 
 MAX_LIMIT: Final = 200
 REMOVED_AT_ONCE: Final = 2_000
 """Sessions that one call removes, about."""
 
 Account = Annotated[str, Depends(require_account)]
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT), IN_DIGITS, Query()]
 Cursor = Annotated[str | None, Query(max_length=200)]
 
 router = APIRouter(
