@@ -1,8 +1,8 @@
 """What is sent to the model: the agent's prompt, the conversation, the user's words.
 
 Nothing else, unless the operator asks for it or the client does for one reply. An exchange
-is a user message and all that follows it up to the next one, calls of tools included: it is
-kept whole or dropped whole.
+is a user message and its reply, calls of tools included, or a reply that nobody's words came
+before: it is kept whole or dropped whole.
 """
 
 import json
@@ -64,13 +64,19 @@ def estimated_tokens(message: Message) -> int:
 
 
 def _exchanges(history: Messages) -> list[list[Message]]:
-    """Cut before each user message; what comes before the first one, a greeting, is its own."""
+    """Cut before each user message and each reply that follows another one, as a greeting does."""
     exchanges: list[list[Message]] = []
     for message in history:
-        if message.role == "user" or not exchanges:
+        if not exchanges or _begins(message, exchanges[-1][-1]):
             exchanges.append([])
         exchanges[-1].append(message)
     return exchanges
+
+
+def _begins(message: Message, before: Message) -> bool:
+    if message.role == "user":
+        return True
+    return message.role == before.role == "assistant" and not before.tool_calls
 
 
 def _newest(exchanges: list[list[Message]], max_turns: int, room: int) -> Messages:

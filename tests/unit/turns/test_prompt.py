@@ -31,7 +31,14 @@ SYSTEM = "You are Ada."
 
 def begins(history: tuple[Message, ...]) -> list[int]:
     """Return where an exchange begins."""
-    return [n for n, message in enumerate(history) if message.role == "user" or n == 0]
+    found = [0] if history else []
+    for n, (before, message) in enumerate(pairwise(history), start=1):
+        is_reply_behind_reply = (
+            message.role == before.role == "assistant" and before.tool_calls == ()
+        )
+        if message.role == "user" or is_reply_behind_reply:
+            found.append(n)
+    return found
 
 
 @given(HISTORIES, SAID, RULES)
