@@ -64,7 +64,9 @@ class EndpointCheck:
         try:
             yield cls(models, tools, loop, resolve, max_entries)
         finally:
-            loop.call_soon_threadsafe(loop.stop)
+            asyncio.run_coroutine_threadsafe(_end_all(), loop).add_done_callback(
+                lambda _ended: loop.call_soon_threadsafe(loop.stop)
+            )
             thread.join(1)
             if not thread.is_alive():
                 loop.close()
@@ -112,3 +114,11 @@ class EndpointCheck:
             raise NotNowError(NAMES_AWAY, "names_unavailable", param) from None
         except (InvalidBaseUrlError, BlockedAddressError, UnresolvedHostError) as error:
             raise ChangeRefusedError(str(error), "validation_error", param) from None
+
+
+async def _end_all() -> None:
+    """End look-ups that nobody waits for any more."""
+    under_way = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in under_way:
+        task.cancel()
+    await asyncio.gather(*under_way, return_exceptions=True)

@@ -26,6 +26,7 @@ from workers.celery_app import make_celery
 from workers.errors import EdgewiseError, KeysUnavailableError, StorageUnavailableError
 from workers.providers.base_url_allow import tools_allow, users_allow
 from workers.providers.base_url_policy import BaseUrlPolicy
+from workers.providers.resolve import resolve_of_many
 from workers.providers.trust import trusted_authorities
 from workers.secrets.key_files import keys_folder
 from workers.settings import Settings
@@ -62,8 +63,11 @@ def run_worker(settings: Settings) -> None:
         check = stack.enter_context(
             EndpointCheck.open(models, tools, max_entries=settings.max_llm_entries)
         )
+        check_many = stack.enter_context(
+            EndpointCheck.open(models, tools, resolve_of_many, max_entries=settings.max_llm_entries)
+        )
         add_tasks(app, engine, redis, vault, check, lease_s=settings.config_lease_s)
-        add_batch_task(app, engine, redis, vault, check, lease_s=settings.config_lease_s)
+        add_batch_task(app, engine, redis, vault, check_many, lease_s=settings.config_lease_s)
         add_message_task(app, engine, vault, max_entries=settings.max_llm_entries)
         stack.enter_context(_announced(settings))
         stack.enter_context(reconciling(engine, app))

@@ -38,6 +38,15 @@ def claim_stalled(connection: Connection, batch_id: str, now: datetime, due_at: 
     return connection.execute(claim.values(due_at=to_microseconds(due_at))).rowcount == 1
 
 
+def postpone(connection: Connection, batch_id: str, due_at: datetime) -> None:
+    """Take a running batch for stalled from then on: its next group is on the way already."""
+    moment = to_microseconds(due_at)
+    running = update(batches).where(
+        _columns.id == batch_id, _columns.status == "running", _columns.due_at < moment
+    )
+    connection.execute(running.values(due_at=moment))
+
+
 def give_up(connection: Connection, batch_id: str) -> None:
     """Give up a batch that is being received: its key is free again, its rows are swept."""
     change = update(batches).where(_columns.id == batch_id, _columns.status == "receiving")
