@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable
 from typing import Final
+from weakref import WeakSet
 
 from schemas.audio import PACKET_MS
 
@@ -27,6 +28,10 @@ FAR_EVERY_S: Final = 0.005
 FAR_EACH_S: Final = 0.0005
 """How long after a piece that was far ahead the next such one is let in, in seconds: the second
 for each turn that waits, so that few have it nearly at once, and no longer than the first."""
+CROWD: Final = 10
+"""Replies without a sound yet from which on the cores are theirs."""
+FAR_IN_A_CROWD_S: Final = 0.05
+"""How long after a piece that was far ahead the next one is let in then, in seconds."""
 
 
 class DueFirst:
@@ -41,6 +46,8 @@ class DueFirst:
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._at_once = at_once
         self._far_from = -math.inf
+        self.silent: WeakSet[Playing] = WeakSet()
+        """Replies under way of which nothing is to be heard yet."""
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
         self._next: asyncio.Handle | None = None
@@ -86,10 +93,14 @@ class DueFirst:
                 turn.set_result(None)
                 let_in += 1
                 if ahead_s > SOON_S:
-                    turns = 1 + len(self._waiting)
-                    self._far_from = now + min(FAR_EVERY_S, turns * FAR_EACH_S)
+                    self._far_from = now + self._far_pause_s()
         if self._waiting:
             self._look_at(loop, self._when(self._waiting[0][0]))
+
+    def _far_pause_s(self) -> float:
+        if len(self.silent) >= CROWD:
+            return FAR_IN_A_CROWD_S
+        return min(FAR_EVERY_S, (1 + len(self._waiting)) * FAR_EACH_S)
 
 
 class Playing:
@@ -99,6 +110,7 @@ class Playing:
         self._order = order
         self._now = now
         self._due: float | None = None
+        order.silent.add(self)
 
     @property
     def due(self) -> float:
@@ -117,4 +129,5 @@ class Playing:
 
     def made(self, packets: int) -> None:
         """Note that these were made, and will be heard one after another, none before now."""
+        self._order.silent.discard(self)
         self._due = max(self.due, self._now()) + packets * PACKET_S

@@ -1,9 +1,17 @@
 import asyncio
+import gc
 
 import pytest
 
 from workers.turns import due_first
-from workers.turns.due_first import AHEAD_S, PACKET_S, SOON_S, DueFirst, Playing
+from workers.turns.due_first import (
+    AHEAD_S,
+    CROWD,
+    PACKET_S,
+    SOON_S,
+    DueFirst,
+    Playing,
+)
 
 
 def now() -> float:
@@ -113,6 +121,31 @@ async def test_what_is_far_ahead_goes_one_by_one_at_a_pace_and_wakes_nobody_mean
         await asyncio.gather(*(work() for _ in range(4)))
     assert all(number * 0.099 <= when for number, when in enumerate(done))
     assert looks <= 2 * len(done)
+
+
+async def test_what_is_far_ahead_leaves_the_cores_to_a_crowd_that_has_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(due_first, "FAR_IN_A_CROWD_S", 0.4)
+    order = DueFirst()
+    crowd = [Playing(order, now) for _ in range(CROWD)]
+
+    async def took_s(pieces: int) -> float:
+        began = now()
+        for _ in range(pieces):
+            await order.turn(now() + 60)
+        return now() - began
+
+    await order.turn(now() + 60)
+    assert await took_s(2) >= 2 * 0.4 * 0.99
+    crowd[0].made(1)
+    await order.turn(now() + 60)
+    assert await took_s(2) < 0.4
+    crowd.append(Playing(order, now))
+    assert len(order.silent) == CROWD
+    del crowd  # guesses that were thrown away
+    gc.collect()
+    assert len(order.silent) == 0
 
 
 async def test_a_reply_that_is_alone_is_made_hundreds_of_times_faster_than_it_is_heard() -> None:
