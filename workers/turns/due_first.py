@@ -29,8 +29,10 @@ FAR_EACH_S: Final = 0.0005
 """How long after a piece that was far ahead the next such one is let in, in seconds: the second
 for each turn that waits, so that few have it nearly at once, and no longer than the first."""
 CROWD: Final = 10
-"""Replies without a sound yet from which on the cores are theirs."""
-FAR_IN_A_CROWD_S: Final = 0.05
+YOUNG_S: Final = 1.0
+"""Of so many replies that began within this without a sound yet, in seconds, the cores are theirs:
+older ones wait for a slow model, and need none."""
+FAR_IN_A_CROWD_S: Final = 0.1
 """How long after a piece that was far ahead the next one is let in then, in seconds."""
 
 
@@ -93,12 +95,12 @@ class DueFirst:
                 turn.set_result(None)
                 let_in += 1
                 if ahead_s > SOON_S:
-                    self._far_from = now + self._far_pause_s()
+                    self._far_from = now + self._far_pause_s(now)
         if self._waiting:
             self._look_at(loop, self._when(self._waiting[0][0]))
 
-    def _far_pause_s(self) -> float:
-        if len(self.silent) >= CROWD:
+    def _far_pause_s(self, now: float) -> float:
+        if sum(now - reply.began < YOUNG_S for reply in self.silent) >= CROWD:
             return FAR_IN_A_CROWD_S
         return min(FAR_EVERY_S, (1 + len(self._waiting)) * FAR_EACH_S)
 
@@ -110,6 +112,7 @@ class Playing:
         self._order = order
         self._now = now
         self._due: float | None = None
+        self.began = now()
         order.silent.add(self)
 
     @property

@@ -9,6 +9,7 @@ from workers.turns.due_first import (
     CROWD,
     PACKET_S,
     SOON_S,
+    YOUNG_S,
     DueFirst,
     Playing,
 )
@@ -141,7 +142,9 @@ async def test_what_is_far_ahead_leaves_the_cores_to_a_crowd_that_has_not_begun(
     crowd[0].made(1)
     await order.turn(now() + 60)
     assert await took_s(2) < 0.4
-    crowd.append(Playing(order, now))
+    crowd.append(Playing(order, lambda: now() - YOUNG_S))
+    await order.turn(now() + 60)
+    assert await took_s(2) < 0.4
     assert len(order.silent) == CROWD
     del crowd  # guesses that were thrown away
     gc.collect()
