@@ -197,5 +197,5 @@ def speech_packets(count: int) -> list[bytes]:
     loud = np.clip(np.sin(2 * np.pi * 1.7 * at) + 0.4, 0, None)
     noise = np.random.default_rng(1).normal(0, 40, at.size)
     samples = (4_000 * loud * voice + noise).astype(np.int16)
-    packets = OpusEncoder(bitrate=24_000).encode(samples)
+    packets = OpusEncoder().encode(samples)
     return packets[:count]

@@ -9,18 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.media.resample import Resampler
-from schemas.audio import MAX_PACKET_BYTES, OPUS_CLOCK, PACKET_MS
+from schemas.audio import MAX_PACKET_BYTES, OPUS_CLOCK, PACKET_MS, OpusForm
 
-COMPLEXITY: Final = 5
-"""6.3 ms of CPU for a second of speech; libopus' default, 10, takes 7.2."""
+SPEECH: Final = OpusForm(bitrate=24_000, complexity=5)
+"""6.3 ms of CPU for a second of speech; libopus' default complexity, 10, takes 7.2."""
 
 
 class OpusEncoder:
     """Turns mono 16-bit samples of any amount into whole 20 ms Opus packets."""
 
-    def __init__(
-        self, sample_rate: int = 16_000, bitrate: int = 24_000, complexity: int = COMPLEXITY
-    ) -> None:
+    def __init__(self, sample_rate: int = 16_000, form: OpusForm = SPEECH) -> None:
         self._frame_samples = sample_rate * PACKET_MS // 1000
         self._rate = sample_rate
         self._position = 0
@@ -29,11 +27,11 @@ class OpusEncoder:
         self._codec.sample_rate = sample_rate
         self._codec.layout = "mono"
         self._codec.format = "s16"
-        self._codec.bit_rate = bitrate
+        self._codec.bit_rate = form.bitrate
         self._codec.options = {
-            "application": "voip",
+            "application": form.application,
             "frame_duration": str(PACKET_MS),
-            "compression_level": str(complexity),
+            "compression_level": str(form.complexity),
         }
 
     def encode(self, samples: NDArray[np.int16]) -> list[bytes]:

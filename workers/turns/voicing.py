@@ -10,8 +10,8 @@ from workers.turns.due_first import Playing
 from workers.turns.ports import SpeaksOpus, TextToSpeech
 from workers.turns.spoken import Place
 
-FORM: Final = OpusForm(bitrate=28_000, complexity=1)
-"""Half the CPU of complexity 5, and as good for the voice at this rate; docs/performance.md has
+FORM: Final = OpusForm(bitrate=28_000, complexity=1, application="audio")
+"""Half the CPU of `voip`, and nearer to the voice with and without loss; docs/performance.md has
 figures."""
 MAX_PACKETS: Final = 25
 """Packets in one entry: half a second."""
@@ -74,7 +74,7 @@ async def opus_packets(
                 for start in range(0, len(packets), MAX_PACKETS):
                     yield packets[start : start + MAX_PACKETS]
         return
-    encoder = OpusEncoder(REPLY_RATE, FORM.bitrate, FORM.complexity)
+    encoder = OpusEncoder(REPLY_RATE, FORM)
     async with tts.speak(text, voice) as pieces:
         async for samples in pieces:
             # Other turns share this loop, and a fast engine would never let it go.

@@ -13,7 +13,7 @@ from workers.providers.speech import espeak_process, espeak_tts
 from workers.providers.speech.engine_pool import EnginePool
 from workers.providers.speech.espeak_tts import MODULE, EspeakTts
 
-FORM = OpusForm(28_000, 1)
+FORM = OpusForm(28_000, 1, "audio")
 VARIES = 3
 """espeak-ng says the same sentence a few milliseconds longer or shorter, packets of it."""
 LONG = "This is a sentence that takes a good while to be said, so it is made in several parts."

@@ -67,7 +67,7 @@ def recording(name: str) -> NDArray[np.int16]:
 
 
 def opus(samples: NDArray[np.int16]) -> list[bytes]:
-    encoder = OpusEncoder(16_000, 24_000)
+    encoder = OpusEncoder()
     return encoder.encode(samples) + encoder.flush()
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from edge.media.opus import OpusEncoder
 from edge.media.resample import Resampler
-from schemas.audio import REPLY_RATE, pack_packets
+from schemas.audio import REPLY_RATE, OpusForm, pack_packets
 from workers.providers.speech.engine_host import Engine, serve
 from workers.providers.speech.engine_wire import Frame
 
@@ -26,7 +26,7 @@ AUDIO: Final = b"a"
 """PCM, 16-bit mono at the engine's rate."""
 END: Final = b"e"
 ENCODE: Final = b"o"
-"""As SPEAK, with `id`, `bitrate` and `complexity` besides; answered by MORE, LAST or GONE."""
+"""As SPEAK, with `id` and `form`, an `OpusForm`; answered by MORE, LAST or GONE."""
 GO_ON: Final = b"n"
 """JSON with the `id` of a sentence that there was MORE of; answered in the same way."""
 MORE: Final = b"m"
@@ -82,7 +82,7 @@ class Espeak:
             return
         if frame.kind == ENCODE:
             pcm = self._speak(order)
-            self._open[order["id"]] = _encoded(pcm, order["bitrate"], order["complexity"])
+            self._open[order["id"]] = _encoded(pcm, OpusForm(**order["form"]))
         yield self._next(order["id"])
 
     def _next(self, sentence: int) -> Frame:
@@ -116,10 +116,10 @@ def _pieces(pcm: bytes) -> Iterator[bytes]:
         yield pcm[start : start + PIECE_BYTES]
 
 
-def _encoded(pcm: bytes, bitrate: int, complexity: int) -> Iterator[Frame]:
+def _encoded(pcm: bytes, form: OpusForm) -> Iterator[Frame]:
     """Yield the sentence as frames of packets, each made when it is asked for."""
     resampler = Resampler(ENGINE_RATE, REPLY_RATE)
-    encoder = OpusEncoder(REPLY_RATE, bitrate, complexity)
+    encoder = OpusEncoder(REPLY_RATE, form)
     rest = np.frombuffer(pcm, dtype=np.int16)
     for size in itertools.chain(LOTS, itertools.repeat(LOT)):
         packets = encoder.encode(resampler.push(rest[:size]))

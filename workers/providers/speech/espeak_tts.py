@@ -87,7 +87,7 @@ class EspeakTts:
         waits before each part, and returns when it is heard.
         """
         name = {"id": next(self._numbers)}
-        order = _order(text, VOICES[voice], ENCODE, {**name, **dataclasses.asdict(form)})
+        order = _order(text, VOICES[voice], ENCODE, {**name, "form": dataclasses.asdict(form)})
         go_on = Frame(GO_ON, json.dumps(name).encode())
         with self._a_pool() as pool:
             async with contextlib.aclosing(_parts(pool, order, go_on, turn)) as parts:
@@ -156,7 +156,7 @@ async def _asked(pool: EnginePool, order: Frame, due: float) -> Frame | None:
 
 
 def _order(
-    text: str, voice: EspeakVoice, kind: bytes, more: Mapping[str, int] | None = None
+    text: str, voice: EspeakVoice, kind: bytes, more: Mapping[str, object] | None = None
 ) -> Frame:
     order = {"text": text, "voice": voice.name, "rate": voice.words_per_minute, **(more or {})}
     return Frame(kind, json.dumps(order).encode())
