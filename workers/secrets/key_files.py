@@ -68,12 +68,15 @@ def make_folder(folder: Path) -> None:
 def write_key_file(file: Path, key: bytes, *, replace: bool = False) -> None:
     """Store a key (0600), on the disk when this returns; never half a file.
 
-    Raises FileExistsError where there is one and `replace` is not set.
+    It belongs to whom the folder belongs, also where root makes it for another user. Raises
+    FileExistsError where there is one and `replace` is not set.
     """
     draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            if os.geteuid() == 0:
+                os.fchown(descriptor, file.parent.stat().st_uid, -1)
             stream.write(f"{encode_key(key)}\n")
             stream.flush()
             os.fsync(stream.fileno())
