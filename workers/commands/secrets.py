@@ -1,4 +1,4 @@
-"""`edgewise secrets`: the keys under which LLM keys are stored."""
+"""`edgewise secrets`: the keys under which LLM keys and secrets of webhooks are stored."""
 # ruff: noqa: PLC0415  # a command loads what it needs when it runs
 
 import os
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from workers.secrets.key_ring import KeyRingReader
+    from workers.secrets.rotation import KeyUse
+    from workers.secrets.secret_box import SecretBox
 
 secrets = typer.Typer(
-    help="Make, list and change the keys under which LLM keys are stored; see docs/keys.md.",
+    help="Make, list and change the keys that stored secrets are under; see docs/keys.md.",
     no_args_is_help=True,
 )
 
@@ -59,43 +61,64 @@ def init(
 def list_all() -> None:
     """List every key: whether it is here, and how many secrets are stored under it."""
     from workers.errors import KeysUnavailableError
+    from workers.secrets.box_rotation import list_box_keys
     from workers.secrets.rotation import list_keys
+    from workers.secrets.secret_box import BoxKeys
 
+    here, of_webhooks, problems = list[str](), BoxKeys({}), list[str]()
     try:
         here = list(_keys().ring().keys)
     except KeysUnavailableError as error:
-        typer.echo(f"edgewise: {error}", err=True)
-        here = []
+        problems.append(str(error))
+    try:
+        of_webhooks = _box().read_again()
+    except KeysUnavailableError as error:
+        problems.append(str(error))
+    for problem in (*problems, *of_webhooks.unusable):
+        typer.echo(f"edgewise: {problem}", err=True)
     with database() as engine:
-        uses = list_keys(engine, here)
-    rows = [
-        (
-            use.id,
-            "current" if use.is_current else "older" if use.is_known else "not used yet",
-            "here" if use.is_here else "LOST" if use.values or use.is_current else "gone",
-            str(use.values),
-        )
-        for use in uses
-    ]
-    write_table(("KEY", "STATE", "FILE", "SECRETS"), rows)
-    if any(not use.is_here and (use.values or use.is_current) for use in uses):
+        uses = [(use, "agents") for use in list_keys(engine, here)]
+        uses += [(use, "webhooks") for use in list_box_keys(engine, of_webhooks)]
+    rows = [(*_shown(use), owners) for use, owners in uses]
+    write_table(("KEY", "STATE", "FILE", "SECRETS", "OF"), rows)
+    if any(not use.is_here and (use.values or use.is_current) for use, _ in uses):
         raise typer.Exit(FAILED)
 
 
 @secrets.command()
 def rotate() -> None:
     """Move every stored secret to a new key; may be broken off and run again at any time."""
+    from workers.secrets.box_rotation import is_box_half_moved, is_box_in_use, rotate_box
     from workers.secrets.key_ring import KEYS_VARIABLE
     from workers.secrets.rotation import rotate as run
+    from workers.secrets.secret_box import BOX_VARIABLE
 
-    folder = None if os.environ.get(KEYS_VARIABLE) else _folder()
+    folders = [
+        None if os.environ.get(each) else _folder() for each in (KEYS_VARIABLE, BOX_VARIABLE)
+    ]
+    keys, box, of_webhooks = _keys(), _box(), None
+
+    def told(count: int) -> None:
+        typer.echo(f"{count} moved", err=True)
+
     with database() as engine:
-        done = run(engine, _keys(), folder, lambda count: typer.echo(f"{count} moved", err=True))
-    typer.echo(f"current key: {done.key_id}")
-    typer.echo(f"moved: {done.moved}")
-    for name in done.lost:
+        has_box = is_box_in_use(engine, box)
+        is_finishing = has_box and is_box_half_moved(engine, box)
+        if is_finishing:
+            typer.echo("webhooks have secrets under an older key: no new key is made", err=True)
+        of_agents = run(engine, keys, folders[0], told, is_finishing=is_finishing)
+        if has_box:
+            of_webhooks = rotate_box(engine, box, folders[1], told)
+    typer.echo(f"current key: {of_agents.key_id}")
+    typer.echo(f"moved: {of_agents.moved}")
+    lost = of_agents.lost
+    if of_webhooks is not None:
+        typer.echo(f"current key of webhooks: {of_webhooks.key_id}")
+        typer.echo(f"moved of webhooks: {of_webhooks.moved}")
+        lost += of_webhooks.lost
+    for name in lost:
         typer.echo(f"cannot be opened, set it anew: {name}", err=True)
-    if done.lost:
+    if lost:
         raise typer.Exit(FAILED)
 
 
@@ -121,6 +144,18 @@ def _folder() -> "Path":
     from workers.secrets.key_files import keys_folder
 
     return keys_folder(read_settings().home_path)
+
+
+def _shown(use: "KeyUse") -> tuple[str, str, str, str]:
+    state = "current" if use.is_current else "older" if use.is_known else "not used yet"
+    file = "here" if use.is_here else "LOST" if use.values or use.is_current else "gone"
+    return use.id, state, file, str(use.values)
+
+
+def _box() -> "SecretBox":
+    from workers.secrets.secret_box import SecretBox
+
+    return SecretBox(_folder(), os.environ)
 
 
 def _keys() -> "KeyRingReader":

@@ -126,15 +126,17 @@ def rotate(
     keys: KeyRingReader,
     folder: Path | None,
     moved: Callable[[int], None] = lambda _count: None,
+    *,
+    is_finishing: bool = False,
 ) -> Rotated:
     """Move every value to a new key and return what was done; `moved` hears of each batch.
 
     The new key is made in `folder`, unless a rotation was broken off, so that values which open
-    are under another key, or a newer key than the
+    are under another key, or what comes after these (`is_finishing`), or a newer key than the
     current one is there already. None: keys come from the environment, and none is made. Raises
     KeysUnavailableError where the current key is lost.
     """
-    target = _target(engine, keys, folder)
+    target = _target(engine, keys, folder, is_finishing=is_finishing)
     with writing(engine) as connection:
         make_current(connection, target.id, datetime.now(UTC))
     keys_moved, keys_lost = _move_all(engine, keys, target, _KEYS, moved)
@@ -200,10 +202,12 @@ def _is_some_left(
         after = (batch[-1].agent_id, batch[-1].entry)
 
 
-def _target(engine: Engine, keys: KeyRingReader, folder: Path | None) -> KeyEncryptionKey:
+def _target(
+    engine: Engine, keys: KeyRingReader, folder: Path | None, *, is_finishing: bool
+) -> KeyEncryptionKey:
     current = adopt_key(engine, keys, despite_loss=False)
     newest = keys.ring().newest
-    if newest.id != current:
+    if newest.id != current or is_finishing:
         return newest
     if _is_some_left(engine, keys, newest, _KEYS) or _is_some_left(engine, keys, newest, _HEADERS):
         return newest

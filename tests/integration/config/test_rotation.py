@@ -206,13 +206,13 @@ def test_the_list_says_where_every_key_is_and_what_is_under_it(
     (old,) = counts(engine)
     listed = run(stored, "list")
     assert listed.returncode == 0, listed.stderr
-    assert [line.split() for line in listed.stdout.splitlines()[1:]] == [
-        [old, "current", "here", "4"]
-    ]
+    line = next(line for line in listed.stdout.splitlines() if line.startswith(old))
+    assert line.split() == [old, "current", "here", "4", "agents"]
     key_files(keys_folder(stored.home_path))[0].unlink()
     lost = run(stored, "list")
     assert lost.returncode == 1
-    assert lost.stdout.split()[-4:] == [old, "current", "LOST", "4"]
+    line = next(line for line in lost.stdout.splitlines() if line.startswith(old))
+    assert line.split() == [old, "current", "LOST", "4", "agents"]
 
 
 def test_a_lost_key_stops_init_and_rotate_until_the_operator_lets_it_go(

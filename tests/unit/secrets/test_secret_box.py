@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from workers.errors import CredentialsUnavailableError, KeysUnavailableError
-from workers.secrets.key_files import encode_key, keys_folder
+from workers.secrets.key_files import encode_key, keys_folder, write_key_file
 from workers.secrets.make_keys import make_missing_keys
 from workers.secrets.secret_box import BOX_FILE, BOX_VARIABLE, SecretBox
 
@@ -62,3 +62,64 @@ def test_the_key_file_is_made_once_and_is_for_nobody_else(tmp_path: Path) -> Non
     (folder / BOX_FILE).unlink()
     with pytest.raises(KeysUnavailableError, match="missing"):
         SecretBox(folder, {}).open(closed, PLACE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the key 1, current, and the key 2, a former one."""
+    folder = keys_folder(tmp_path)
+    make_missing_keys(folder, {})
+    write_key_file(folder / BOX_FILE, bytes([1]) * 32, replace=True)
+    write_key_file(folder / "webhooks-former.private", bytes([2]) * 32)
+    return folder
+
+
+def test_a_former_file_opens_what_is_under_it_and_closes_nothing(folder: Path) -> None:
+    closed = box(OTHER).close(SECRET, PLACE)
+    both = SecretBox(folder, {})
+    assert both.open(closed, PLACE) == SECRET
+    assert box(KEY).open(both.close(SECRET, PLACE), PLACE) == SECRET
+    (folder / "webhooks-former.private").unlink()
+    with pytest.raises(CredentialsUnavailableError, match="another key"):
+        SecretBox(folder, {}).open(closed, PLACE)
+
+
+def test_a_box_that_is_open_finds_a_key_that_took_the_place_of_its_own(folder: Path) -> None:
+    running = SecretBox(folder, {})
+    before = running.close(SECRET, PLACE)
+    write_key_file(folder / "webhooks-1.private", bytes([1]) * 32)
+    write_key_file(folder / BOX_FILE, bytes([3]) * 32, replace=True)
+    newer = SecretBox(folder, {}).close(SECRET, PLACE)
+    assert newer[:9] != before[:9]
+    assert running.open(newer, PLACE) == running.open(before, PLACE) == SECRET
+    assert running.close(SECRET, PLACE)[:9] == newer[:9]
+
+
+@pytest.mark.parametrize("trouble", ["damaged", "open to others"])
+def test_a_former_file_that_is_of_no_use_stops_nothing_else(folder: Path, trouble: str) -> None:
+    former = folder / "webhooks-former.private"
+    if trouble == "damaged":
+        former.write_bytes(b"x" * 44)
+    else:
+        former.chmod(0o644)
+    here = SecretBox(folder, {})
+    assert here.open(here.close(SECRET, PLACE), PLACE) == SECRET
+    with pytest.raises(CredentialsUnavailableError, match="another key"):
+        here.open(box(OTHER).close(SECRET, PLACE), PLACE)
+    (problem,) = here.read_again().unusable
+    assert str(former) in problem
+
+
+def test_the_current_key_is_not_replaced_by_a_former_one(folder: Path) -> None:
+    (folder / BOX_FILE).write_bytes(b"x" * 44)
+    with pytest.raises(KeysUnavailableError, match="does not hold a key"):
+        SecretBox(folder, {}).close(SECRET, PLACE)
+    (folder / BOX_FILE).unlink()
+    with pytest.raises(KeysUnavailableError, match="missing"):
+        SecretBox(folder, {}).close(SECRET, PLACE)
+
+
+def test_no_key_is_shown_by_its_repr(folder: Path) -> None:
+    shown = repr(SecretBox(folder, {}).read_again())
+    assert "AESGCM" not in shown
+    assert KEY not in shown

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-import structlog
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine
 
@@ -14,10 +13,10 @@ from schemas.webhook import MessageType
 from workers.errors import (
     BlockedAddressError,
     InvalidBaseUrlError,
-    KeysUnavailableError,
     TemporarilyUnresolvedError,
     UnresolvedHostError,
 )
+from workers.gateway.configuring.secret_keeper import keep_secret
 from workers.gateway.rest_errors import ApiError, unavailable
 from workers.providers.base_url_policy import BaseUrlPolicy, check_base_url
 from workers.secrets.secret_box import SecretBox
@@ -25,14 +24,12 @@ from workers.storage.database import reading, writing
 from workers.storage.webhooks import endpoints as rows
 from workers.storage.webhooks.deliveries import try_anew
 from workers.storage.webhooks.endpoints import StoredEndpoint
-from workers.storage.webhooks.secrets import StoredSecret, add_secret, valid_secrets
+from workers.storage.webhooks.secrets import StoredSecret, valid_secrets
 from workers.webhooks.signature import new_secret
 
 MOST_ENDPOINTS: Final = 20
 RESOLVE_S: Final = 2.5
 _QUERY: Final = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@?%-]*", re.ASCII)
-
-log = structlog.get_logger(__name__)
 
 
 class KeptEndpoint(NamedTuple):
@@ -74,14 +71,13 @@ class EndpointKeeper:
             id=new_id("endpoint"), account=account, url=url, events=events, created_at=now
         )
         secret = new_secret()
-        closed = self._closed(endpoint, secret, now)
         with writing(self._engine) as connection:
             if rows.count_endpoints(connection, account) >= MOST_ENDPOINTS:
                 message = f"an account has {MOST_ENDPOINTS} endpoints at most"
                 raise ApiError(422, "validation_error", message)
             rows.add_endpoint(connection, endpoint)
-            add_secret(connection, closed, older_until=now)
-        return KeptEndpoint(endpoint, [closed]), secret
+            kept = keep_secret(connection, self._box, endpoint, secret, older_until=now, now=now)
+        return KeptEndpoint(endpoint, [kept]), secret
 
     def change(
         self,
@@ -120,7 +116,8 @@ class EndpointKeeper:
             endpoint = _mine(connection, account, endpoint_id, to_change=True)
             if endpoint is None:
                 return None
-            add_secret(connection, self._closed(endpoint, secret, now), older_until=now + overlap)
+            older_until = now + overlap
+            keep_secret(connection, self._box, endpoint, secret, older_until=older_until, now=now)
             return _kept(connection, endpoint, now), secret
 
     def find(self, account: str, endpoint_id: str, now: datetime) -> KeptEndpoint | None:
@@ -142,20 +139,6 @@ class EndpointKeeper:
             if endpoint is not None:
                 rows.remove_endpoint(connection, endpoint_id)
         return endpoint is not None
-
-    def _closed(self, endpoint: StoredEndpoint, secret: SecretStr, now: datetime) -> StoredSecret:
-        draft = StoredSecret(
-            id=new_id("secret"),
-            owner_id=endpoint.id,
-            account=endpoint.account,
-            secret=b"",
-            created_at=now,
-        )
-        try:
-            return draft.model_copy(update={"secret": self._box.close(secret, draft.place)})
-        except KeysUnavailableError as error:
-            log.error("webhook secrets cannot be kept", reason=str(error))  # noqa: TRY400  # frames of a traceback hold the secret
-            raise unavailable("secrets cannot be stored at the moment") from None
 
 
 def _mine(

@@ -5,26 +5,23 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, NamedTuple
 
-import structlog
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from schemas.ids import new_id
 from schemas.webhook import Scheme
-from workers.errors import KeysUnavailableError
-from workers.gateway.rest_errors import ApiError, unavailable
+from workers.gateway.configuring.secret_keeper import keep_secret
+from workers.gateway.rest_errors import ApiError
 from workers.secrets.secret_box import SecretBox
 from workers.storage.database import reading, writing
 from workers.storage.webhooks import sources as rows
-from workers.storage.webhooks.secrets import StoredSecret, add_secret, valid_secrets
+from workers.storage.webhooks.secrets import StoredSecret, valid_secrets
 from workers.storage.webhooks.sources import StoredSource
 from workers.webhooks.signature import SecretFormError, key_of, new_secret
 
 DEFAULT_OVERLAP_H: Final = 24
 MOST_SOURCES: Final = 100
-
-log = structlog.get_logger(__name__)
 
 
 class KeptSource(NamedTuple):
@@ -36,7 +33,7 @@ class KeptSource(NamedTuple):
 
 
 class SourceKeeper:
-    """Keeps sources; the box closes their secrets before anything is written down."""
+    """Keeps sources; the box closes their secrets."""
 
     def __init__(self, engine: Engine, box: SecretBox) -> None:
         self._engine = engine
@@ -82,7 +79,8 @@ class SourceKeeper:
                 rows.set_scheme(connection, source.id, source.scheme)
                 overlap = timedelta(0)  # what was signed in the old way fits no more
             _check(source.scheme, secret)
-            add_secret(connection, self._closed(source, secret, now), older_until=now + overlap)
+            older_until = now + overlap
+            keep_secret(connection, self._box, source, secret, older_until=older_until, now=now)
             valid = valid_secrets(connection, source.id, now)
         return KeptSource(source, valid, held is None), None if brought else secret
 
@@ -117,21 +115,6 @@ class SourceKeeper:
         )
         rows.add_source(connection, source)
         return source
-
-    def _closed(self, source: StoredSource, secret: SecretStr, now: datetime) -> StoredSecret:
-        draft = StoredSecret(
-            id=new_id("secret"),
-            owner_id=source.id,
-            account=source.account,
-            secret=b"",
-            created_at=now,
-        )
-        try:
-            closed = self._box.close(secret, draft.place)
-        except KeysUnavailableError as error:
-            log.error("webhook secrets cannot be kept", reason=str(error))  # noqa: TRY400  # frames of a traceback hold the secret
-            raise unavailable("secrets cannot be stored at the moment") from None
-        return draft.model_copy(update={"secret": closed})
 
 
 def _check(scheme: Scheme, secret: SecretStr) -> None:

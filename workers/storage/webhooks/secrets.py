@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from schemas.closed import Closed
 from workers.storage.tables import from_microseconds, to_microseconds
@@ -33,6 +44,22 @@ class StoredSecret(Closed):
         return self.account, self.owner_id, self.id
 
 
+def lock_to_add(connection: Connection) -> None:
+    """Keep rotations of keys out until the transaction ends; goes before a secret is closed.
+
+    What is closed under a key is then in the database before another key takes its place. On
+    SQLite a transaction that writes is alone as it is.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("LOCK TABLE webhook_secrets IN ROW EXCLUSIVE MODE"))
+
+
+def lock_to_rotate(connection: Connection) -> None:
+    """Wait for all who add or change secrets, and keep them out until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("LOCK TABLE webhook_secrets IN SHARE ROW EXCLUSIVE MODE"))
+
+
 def add_secret(connection: Connection, secret: StoredSecret, *, older_until: datetime) -> None:
     """Store an owner's new secret; its older ones are valid until then, and no longer.
 
@@ -54,10 +81,7 @@ def valid_secrets(connection: Connection, owner_id: str, now: datetime) -> list[
     """Return the secrets of an owner that are valid now, the newest first."""
     query = (
         select(webhook_secrets)
-        .where(
-            _columns.owner_id == owner_id,
-            or_(_columns.expires_at.is_(None), _columns.expires_at > to_microseconds(now)),
-        )
+        .where(_columns.owner_id == owner_id, _is_valid(now))
         .order_by(_columns.created_at.desc(), _columns.id)
     )
     return [_stored(row) for row in connection.execute(query)]
@@ -66,6 +90,44 @@ def valid_secrets(connection: Connection, owner_id: str, now: datetime) -> list[
 def remove_secrets(connection: Connection, owner_id: str) -> None:
     """Remove every secret of an owner."""
     connection.execute(delete(webhook_secrets).where(_columns.owner_id == owner_id))
+
+
+def forget_expired_secrets(connection: Connection, now: datetime) -> None:
+    """Remove what is valid no more."""
+    moment = to_microseconds(now)
+    connection.execute(delete(webhook_secrets).where(_columns.expires_at <= moment))
+
+
+def secrets_that_begin_otherwise(
+    connection: Connection, head: bytes, now: datetime, limit: int, after: str
+) -> list[StoredSecret]:
+    """Return up to `limit` valid secrets whose stored form has another head, by id, after one."""
+    query = (
+        select(webhook_secrets)
+        .where(
+            func.substr(_columns.secret, 1, len(head)) != head, _columns.id > after, _is_valid(now)
+        )
+        .order_by(_columns.id)
+        .limit(limit)
+    )
+    return [_stored(row) for row in connection.execute(query)]
+
+
+def replace_secret(connection: Connection, secret_id: str, secret: bytes) -> None:
+    """Store a secret in another form."""
+    change = update(webhook_secrets).where(_columns.id == secret_id)
+    connection.execute(change.values(secret=secret))
+
+
+def count_by_head(connection: Connection, length: int, now: datetime) -> dict[bytes, int]:
+    """Return how many valid secrets begin with the same bytes, that many."""
+    head = func.substr(_columns.secret, 1, length).label("head")
+    query = select(head, func.count()).where(_is_valid(now)).group_by("head")
+    return {bytes(row[0]): int(row[1]) for row in connection.execute(query)}
+
+
+def _is_valid(now: datetime) -> ColumnElement[bool]:
+    return or_(_columns.expires_at.is_(None), _columns.expires_at > to_microseconds(now))
 
 
 def _values(secret: StoredSecret) -> dict[str, object]:
