@@ -35,6 +35,8 @@ class Spoken(Closed):
     packets: int = Field(ge=0)
     """How many 20 ms packets of it were accepted."""
     complete: bool
+    is_aside: bool = False
+    """It is no part of what the model said: a filler, an apology."""
 
 
 class TurnTask(Closed):

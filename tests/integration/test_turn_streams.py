@@ -50,8 +50,9 @@ async def test_what_was_spoken_is_replaced_whole(redis: Redis) -> None:
     streams, turn_id = TurnStreams(redis), new_id("turn")
     assert await streams.read_spoken(turn_id) == ()
     await streams.write_spoken(turn_id, (Spoken(text="One.", packets=9, complete=True),))
-    await streams.write_spoken(turn_id, (Spoken(text="Two.", packets=3, complete=False),))
-    assert await streams.read_spoken(turn_id) == (Spoken(text="Two.", packets=3, complete=False),)
+    two = Spoken(text="Two.", packets=3, complete=False, is_aside=True)
+    await streams.write_spoken(turn_id, (two,))
+    assert await streams.read_spoken(turn_id) == (two,)
 
 
 async def test_what_the_client_added_stands_where_it_was_added(redis: Redis) -> None:

@@ -63,7 +63,8 @@ class Composer:
             said = await hear()
         except TranscriptionError as error:
             await held.put(failure(self._turn, error.code, str(error), retryable=True))
-            await voice.say(not_understood(self._turn.lines), is_aside=True)
+            line = not_understood(self._turn.lines, begun=voice.has_begun)
+            await voice.say(line, is_aside=True)
             return "failed"
         self._timeline.mark("transcript")
         if not said:
@@ -122,6 +123,12 @@ class _Voice:
         self._placement = Placement(turn.spoken)
         self._playing = Playing(ports.encoding, asyncio.get_running_loop().time)
         self._begun = False
+        self._was_begun = any(not spoken.is_aside for spoken in turn.spoken)
+
+    @property
+    def has_begun(self) -> bool:
+        """True once words of the reply were said, by this attempt or an earlier one."""
+        return self._begun or self._was_begun
 
     async def read_out(self, unsaid: Unsaid) -> Status:
         """Say all of it; after an error of the model, say so."""
@@ -180,7 +187,7 @@ class _Voice:
                 status_code=error.status_code,
             )
         )
-        line = apology(self._turn.lines, error.failure, begun=self._begun)
+        line = apology(self._turn.lines, error.failure, begun=self.has_begun)
         await self.say(line, is_aside=True)
         return "failed"
 

@@ -35,13 +35,21 @@ def filler(lines: Lines) -> str:
     return FILLER if lines.filler is None else lines.filler
 
 
-def not_understood(lines: Lines) -> str:
-    """Return what is said when the user's words could not be made out."""
+def not_understood(lines: Lines, *, begun: bool) -> str:
+    """Return what is said when the user's words could not be made out.
+
+    `begun`: an attempt that made them out was heard to answer.
+    """
+    if begun:
+        return lines.broken_off or BROKEN_OFF
     return lines.not_understood or NOT_UNDERSTOOD
 
 
 def apology(lines: Lines, failure: str, *, begun: bool) -> str:
-    """Return the line for a failure of the model; `begun`: part of the reply was said."""
+    """Return the line for a failure of the model.
+
+    `begun`: part of the reply was said, by this attempt or an earlier one.
+    """
     if begun:
         return lines.broken_off or BROKEN_OFF
     return lines.failed or _APOLOGIES.get(failure, _NONSENSE)

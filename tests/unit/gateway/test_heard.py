@@ -52,6 +52,15 @@ def test_words_are_announced_once_with_the_time_at_which_they_are_heard() -> Non
     assert log.take_audio(_audio(1, 5, 5, last=True))[1] is None
 
 
+def test_a_further_attempt_is_told_what_of_it_is_no_part_of_the_reply() -> None:
+    log = SpokenLog()
+    log.take_text(ReplyText(attempt=1, sentence=0, text="One moment, please.", is_aside=True))
+    log.take_audio(_audio(0, 0, 40, last=True))
+    log.take_text(_text(1, "It is noon."))
+    log.take_audio(_audio(1, 0, 5))
+    assert [one.is_aside for one in log.spoken()] == [True, False]
+
+
 def test_a_further_attempt_is_told_what_was_said_and_continues_it() -> None:
     log = _log()
     assert [(one.text, one.packets, one.complete) for one in log.spoken()] == [

@@ -86,3 +86,38 @@ async def test_an_agent_may_have_no_filler() -> None:
         await pass_through_the_loop()
         stage.chat.go.set()
     assert stage.texts == ["Hi.", "How are you?"]
+
+
+HEARD = Spoken(text="First.", packets=40, complete=True)
+ASIDES = (
+    Spoken(text="Moment.", packets=40, complete=True, is_aside=True),
+    Spoken(text="Sorry.", packets=40, complete=True, is_aside=True),
+)
+
+
+async def test_an_attempt_that_fails_after_an_earlier_ones_words_says_that_the_rest_is_lost() -> (
+    None
+):
+    for chat in (FakeChat(error=UNREACHED), FakeChat(" "), FakeChat("First. ", error=UNREACHED)):
+        stage = Stage(attempt=2, spoken=(HEARD,), chat=chat)
+        stage.say(SPEECH, END)
+        assert await stage.run() == "failed"
+        assert stage.texts == ["Sorry, the rest of my answer was lost."]
+
+
+async def test_an_attempt_that_fails_after_asides_alone_says_that_there_is_no_reply() -> None:
+    stage = Stage(attempt=2, spoken=ASIDES, chat=FakeChat(error=UNREACHED), lines=OWN_LINES)
+    stage.say(SPEECH, END)
+    assert await stage.run() == "failed"
+    assert stage.texts == ["Tut mir leid."]
+
+
+async def test_an_attempt_that_understands_nothing_after_an_earlier_ones_words_does_not_ask() -> (
+    None
+):
+    for spoken, line in (((HEARD,), "Ende."), (ASIDES, "Wie?")):
+        stage = Stage(attempt=2, spoken=spoken, lines=OWN_LINES)
+        stage.stt.broken = True
+        stage.say(SPEECH, END)
+        assert await stage.run() == "failed"
+        assert stage.texts == [line]

@@ -111,7 +111,12 @@ class SpokenLog:
     def spoken(self) -> tuple[Spoken, ...]:
         """Return what a further attempt must not say again."""
         return tuple(
-            Spoken(text=sentence.text, packets=sentence.packets, complete=sentence.complete)
+            Spoken(
+                text=sentence.text,
+                packets=sentence.packets,
+                complete=sentence.complete,
+                is_aside=sentence.is_aside,
+            )
             for sentence in self._sentences
             if sentence.packets
         )
