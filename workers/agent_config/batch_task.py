@@ -19,6 +19,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
+from schemas.apology import apology_key
 from schemas.batch import BATCH_TASK, BatchTask
 from workers.agent_config.apply import LEASE_S
 from workers.agent_config.groups import Applied, apply_group
@@ -107,6 +108,7 @@ def renew_copies(redis: Redis, outcomes: Sequence[Outcome]) -> None:
                     pipe.eval(RENEW_COPY, 1, copy_key(stored.agent.id), *copy_arguments(stored))
                 elif gone is not None:
                     pipe.eval(RENEW_COPY, 1, copy_key(gone.agent.id), *gone_arguments(gone))
+                    pipe.delete(apology_key(gone.agent.id))
             pipe.execute()
     except RedisError as error:
         log.warning("copies of agents were not renewed", error=type(error).__name__)

@@ -13,6 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
+from schemas.apology import apology_key
 from schemas.config_event import CONFIG_TASK, ConfigTask, result_key
 from workers.agent_config.apply import LEASE_S
 from workers.agent_config.opening import Check
@@ -98,6 +99,7 @@ def announce_results(redis: Redis, outcomes: Sequence[Outcome]) -> None:
                     pipe.eval(STORE_COPY, 1, copy_key(stored.agent.id), *copy_arguments(stored))
                 if gone is not None:
                     pipe.eval(STORE_COPY, 1, copy_key(gone.agent.id), *gone_arguments(gone))
+                    pipe.delete(apology_key(gone.agent.id))
                 key = result_key(result.event_id)
                 pipe.rpush(key, result.model_dump_json())
                 pipe.expire(key, RESULT_S)

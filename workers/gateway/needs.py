@@ -5,6 +5,7 @@ from typing import Protocol
 from celery import Celery
 
 from schemas.agent import Agent
+from schemas.apology import Apology
 from schemas.session_history import MessageEntry, Reason, TurnEntry
 from workers.settings import Settings
 from workers.storage.sessions.conversation import History
@@ -16,6 +17,13 @@ class Agents(Protocol):
 
     async def get(self, agent_id: str, account: str | None = None) -> Agent | None:
         """Return an agent of this account, or None."""
+
+
+class Apologies(Protocol):
+    """Where it is kept what is said for agents whose workers are gone."""
+
+    async def read(self, agent_id: str) -> Apology | None:
+        """Return it; raises RedisError, and ValueError where it is malformed."""
 
 
 class Recorder(Protocol):
@@ -60,6 +68,10 @@ class Needs(Protocol):
     @property
     def agents(self) -> Agents:
         """The agents."""
+
+    @property
+    def apologies(self) -> Apologies:
+        """Their apologies."""
 
     @property
     def recorder(self) -> Recorder:

@@ -25,6 +25,7 @@ from workers.providers.base_url_policy import BaseUrlPolicy
 from workers.secrets.key_files import keys_folder
 from workers.secrets.secret_box import SecretBox
 from workers.settings import Settings
+from workers.storage.agents.apologies import Apologies
 from workers.storage.agents.lookup import AgentStore
 from workers.storage.database import open_engine
 from workers.storage.redis_client import connect
@@ -49,6 +50,7 @@ class Resources:
     history: History
     engine: Engine
     agents: AgentStore
+    apologies: Apologies
     recorder: SessionRecorder
     session_history: SessionHistory
     celery: Celery
@@ -85,6 +87,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             history=History(redis),
             engine=engine,
             agents=AgentStore(engine, redis),
+            apologies=Apologies(redis),
             recorder=recorder,
             session_history=SessionHistory(engine, redis, recorder),
             celery=celery,

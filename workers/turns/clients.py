@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from workers.providers.base_url_allow import operators_allow, tools_allow, users_allow
 from workers.providers.chat import Endpoint, open_client
 from workers.providers.tools.http_tool import open_tool_client
 from workers.providers.trust import trusted_authorities
 from workers.settings import OFFLINE_MODEL, Settings
+from workers.storage.agents.apologies import Apologies
 from workers.storage.agents.lookup import AgentStore
 from workers.storage.database import open_engine
 from workers.storage.redis_client import connect, open_ahead
@@ -16,6 +17,7 @@ from workers.storage.sessions.conversation import History
 from workers.storage.turns.breakers import BreakerRule, Breakers
 from workers.storage.turns.streams import TurnStreams
 from workers.storage.turns.tool_records import ToolRecords
+from workers.turns.apology_maker import ApologyMaker
 from workers.turns.due_first import DueFirst
 from workers.turns.entry_reader import EntryReader
 from workers.turns.models import Models, budget_of
@@ -39,7 +41,8 @@ class Clients:
     tts: TextToSpeech
     prompt_rule: PromptRule
     tools: AgentTools
-    encoding: DueFirst = field(default_factory=DueFirst)
+    encoding: DueFirst
+    apologies: ApologyMaker
 
 
 @contextlib.asynccontextmanager
@@ -63,6 +66,11 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
             open_tool_client(2 * settings.turn_slots, tools_allow(settings), verify=trusted)
         )
         stt, tts = await open_engines(settings, redis, stack)
+        encoding = DueFirst()
+        apologies = ApologyMaker(
+            Apologies(redis), tts, encoding, has_built_in=settings.tts_engine == "espeak"
+        )
+        stack.push_async_callback(apologies.close)
         yield Clients(
             settings=settings,
             streams=TurnStreams(redis),
@@ -82,6 +90,8 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
                 settings.prompt_max_turns, settings.prompt_max_tokens, settings.prompt_suffix
             ),
             tools=AgentTools(ToolRecords(redis), HeaderReader.of(engine, settings), tools_http),
+            encoding=encoding,
+            apologies=apologies,
         )
 
 

@@ -108,12 +108,14 @@ class DueFirst:
 class Playing:
     """How far one reply is ahead of its listener, who hears it from its first packet on."""
 
-    def __init__(self, order: DueFirst, now: Callable[[], float]) -> None:
+    def __init__(self, order: DueFirst, now: Callable[[], float], due: float | None = None) -> None:
+        """Take with `due` when it is heard, where no listener waits for it."""
         self._order = order
         self._now = now
-        self._due: float | None = None
+        self._due = due
         self.began = now()
-        order.silent.add(self)
+        if due is None:
+            order.silent.add(self)
 
     @property
     def due(self) -> float:

@@ -107,6 +107,7 @@ async def _take_up(task: TurnTask, clients: Clients, queue_ms: float) -> None:
     utterance = clients.streams.read_input(task.turn_id, wait_ms=INPUT_WAIT_MS)
     status = await run_turn(turn, utterance, ports, timeline, pace)
     log.info("turn_done", status=status, **timeline.metrics().model_dump(exclude_none=True))
+    clients.apologies.want(agent)
 
 
 async def _break_off(reply: "StreamReply", task: TurnTask) -> None:

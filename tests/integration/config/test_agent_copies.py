@@ -2,21 +2,29 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from sqlalchemy import Engine
 
+from schemas.apology import Apology, wording_of
+from schemas.config_event import ConfigResult
 from schemas.ids import new_id
 from tests.integration.config.stored_agents import change, store
 from tests.servers.parts import configure
+from workers.agent_config.batch_task import renew_copies
+from workers.agent_config.settling import Outcome
+from workers.agent_config.tasks import announce_results
 from workers.errors import StorageUnavailableError
 from workers.settings import Settings
+from workers.storage.agents.apologies import Apologies
 from workers.storage.agents.copies import STORE_COPY, copy_arguments, copy_key
 from workers.storage.agents.lookup import AgentStore
 from workers.storage.database import open_engine, writing
-from workers.storage.redis_client import connect
+from workers.storage.redis_client import connect, connect_blocking
 
 
 async def test_the_store_finds_agents_of_the_account_that_asks(
@@ -104,3 +112,21 @@ async def test_a_copy_of_another_release_is_read_anew(engine: Engine, redis: Red
     mine = store(engine, change()).agent
     await redis.hset(copy_key(mine.id), mapping={"version": 1, "body": "{}"})
     assert await AgentStore(engine, redis).get(mine.id) == mine
+
+
+@pytest.mark.parametrize("told", [announce_results, renew_copies])
+async def test_an_agent_that_is_deleted_leaves_no_apology(
+    engine: Engine,
+    redis: Redis,
+    settings: Settings,
+    told: Callable[[BlockingRedis, list[Outcome]], None],
+) -> None:
+    apologies, mine = Apologies(redis), store(engine, change())
+    apology = Apology(wording=wording_of(mine.agent), packets=(b"\x78",))
+    await apologies.keep(mine.agent.id, apology)
+    event = ConfigResult(event_id=new_id("event"), status="applied")
+    with connect_blocking(settings) as blocking:
+        told(blocking, [Outcome(event, stored=mine)])
+        assert await apologies.read(mine.agent.id) == apology
+        told(blocking, [Outcome(event, gone=mine)])
+    assert await apologies.read(mine.agent.id) is None

@@ -11,7 +11,7 @@ from celery import Celery
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from schemas.agent import Agent, Input, Output, TurnDetection, Voice
+from schemas.agent import Agent, Input, Lines, Output, TurnDetection, Voice
 from schemas.ids import new_id
 from tests.fakes.keys import KeysInADict
 from tests.fakes.session_records import RecordsInALists
@@ -21,6 +21,7 @@ from workers.gateway.rest_errors import add_error_handlers, crash_response
 from workers.gateway.session.registry import SessionRegistry
 from workers.gateway.session.sessions import router
 from workers.settings import Settings
+from workers.storage.agents.apologies import Apologies
 from workers.storage.sessions.conversation import Exchange, History
 from workers.storage.turns.streams import TurnStreams
 from workers.web.key_ring import KeyRing
@@ -36,7 +37,12 @@ class AgentsInADict:
         self.is_away = False
 
     def add(
-        self, *, greeting: str | None = None, interrupt: bool = True, delay_ms: int = 0
+        self,
+        *,
+        greeting: str | None = None,
+        interrupt: bool = True,
+        delay_ms: int = 0,
+        lines: Lines | None = None,
     ) -> Agent:
         now = datetime.now(UTC)
         detection = TurnDetection(interrupt_response=interrupt, interruption_delay=delay_ms)
@@ -48,6 +54,7 @@ class AgentsInADict:
             voice=Voice(voice_id="ivy"),
             input=Input(turn_detection=detection),
             output=Output(),
+            lines=lines or Lines(),
             llm=(),
             created_at=now,
             updated_at=now,
@@ -73,6 +80,7 @@ class Needs:
     streams: TurnStreams
     history: History
     agents: AgentsInADict
+    apologies: Apologies
     celery: Celery
     recorder: RecordsInALists
     session_history: RecordsInALists
@@ -116,6 +124,7 @@ def start_gateway(settings: Settings, redis: Redis) -> StartGateway:
             TurnStreams(redis),
             History(redis),
             agents,
+            Apologies(redis),
             celery,
             recorder=records,
             session_history=records,

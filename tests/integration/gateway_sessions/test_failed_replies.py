@@ -3,12 +3,12 @@
 import pytest
 from redis.asyncio import Redis
 
+from schemas.apology import BUILT_IN
 from schemas.session_events import AgentTranscript, ReplyDone, ReplyError
 from schemas.turn import TurnError, TurnTask
 from tests.fakes.scripted_turn_worker import Script, ScriptedTurnWorker
 from tests.integration.gateway_sessions.client import Client
 from tests.integration.gateway_sessions.conftest import Gateway
-from workers.gateway.session.apology import TEXT
 
 SPEECH = [b"\x78" + bytes([number]) * 40 for number in range(12)]
 
@@ -44,7 +44,7 @@ async def test_a_failure_that_the_worker_cannot_say_aloud_is_said_here(
         await client.say(SPEECH)
         await client.heard("reply.metrics", wait_s=15)
         assert client.of(ReplyError)[0].code == "unavailable"
-        assert client.of(AgentTranscript)[0].text == TEXT
+        assert client.of(AgentTranscript)[0].text == BUILT_IN.text
         assert client.packets
 
 
@@ -60,7 +60,7 @@ async def test_a_reply_that_breaks_off_without_a_word_about_it_ends_with_a_line_
     ):
         await client.say(SPEECH)
         await client.heard("reply.metrics", wait_s=15)
-        assert client.of(AgentTranscript)[0].text == f"Let me look that up. {TEXT}"
+        assert client.of(AgentTranscript)[0].text == f"Let me look that up. {BUILT_IN.text}"
         assert client.of(ReplyDone)[0].status == "failed"
         assert [event.code for event in client.of(ReplyError)] == ["tts_failed"]
         history = await gateway.exchanges(client.session_path)

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from schemas.apology import BUILT_IN
 from schemas.session_events import (
     AgentTranscript,
     GateOpened,
@@ -28,7 +29,6 @@ from tests.fakes.scripted_turn_worker import (
 )
 from tests.integration.gateway_sessions.client import Client
 from tests.integration.gateway_sessions.conftest import Gateway, StartGateway
-from workers.gateway.session.apology import TEXT
 from workers.settings import Settings
 from workers.storage.redis_client import connect
 from workers.storage.turns.streams import TurnStreams
@@ -147,7 +147,7 @@ async def test_when_every_attempt_dies_the_user_is_told_so(gateway: Gateway, red
         assert client.of(ReplyDone)[0].status == "failed"
         assert client.types.index("input.speech.stopped") < client.types.index("reply.error")
         # Not silence: the gateway has a line of its own, and that is what was heard.
-        assert client.of(AgentTranscript)[0].text == TEXT
+        assert client.of(AgentTranscript)[0].text == BUILT_IN.text
         assert len(client.packets) > 100
         await client.until(lambda: gateway.sessions.busy == 0)
 

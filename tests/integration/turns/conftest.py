@@ -21,7 +21,7 @@ from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from edge.media.opus import OpusDecoder, OpusEncoder
-from schemas.agent import Agent, Input, Output, Voice
+from schemas.agent import Agent, Input, Lines, Output, Voice
 from schemas.ids import new_id
 from schemas.tool import ToolView
 from schemas.turn import (
@@ -264,16 +264,23 @@ async def gateway(worker_settings: Settings) -> AsyncIterator[Gateway]:
     await redis.aclose()
 
 
-def store_agent(settings: Settings, tools: tuple[ToolView, ...] = ()) -> Agent:
+def store_agent(
+    settings: Settings,
+    tools: tuple[ToolView, ...] = (),
+    *,
+    voice: str = "ivy",
+    lines: Lines | None = None,
+) -> Agent:
     now = datetime.now(UTC)
     agent = Agent(
         id=new_id("agent"),
         name="Test",
         system_prompt="Be brief.",
         greeting="Hello. I am listening.",
-        voice=Voice(voice_id="ivy"),
+        voice=Voice(voice_id=voice),
         input=Input(),
         output=Output(),
+        lines=lines or Lines(),
         llm=(),
         tools=tools,
         created_at=now,

@@ -1,15 +1,18 @@
 """Whole spoken turns whose ear and voice are at the other end of HTTP."""
 
+import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 
 import numpy as np
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 
+from schemas.apology import BUILT_IN, apology_key
 from schemas.turn import Pause, Resume, Transcript
 from tests.integration.turns.conftest import Gateway, Heard, StartWorker, opus, recording
-from tests.servers.model_server import ModelServer
+from tests.servers.model_server import ModelServer, Request
 from workers.llm_stub.server import SPEECH, TRANSCRIPTIONS
 from workers.providers.speech.engine_breaker import engine_name
 from workers.providers.speech.speech_endpoint import SpeechEndpoint
@@ -41,13 +44,22 @@ def worker(start_worker: StartWorker, model: ModelServer) -> Iterator[subprocess
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def breakers(worker_settings: Settings) -> AsyncIterator[Breakers]:
+async def redis(worker_settings: Settings) -> AsyncIterator[Redis]:
+    client = connect(worker_settings)
+    yield client
+    await client.aclose()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def breakers(redis: Redis) -> AsyncIterator[Breakers]:
     """What another turn worker knows of the transcription engine; forgotten after the test."""
-    redis = connect(worker_settings)
     yield Breakers(redis, BreakerRule(failures=1, open_s=300), "stt")
     for key in await redis.keys("*:breaker:*"):
         await redis.delete(key)
-    await redis.aclose()
+
+
+def is_apology(request: Request) -> bool:
+    return request.body.get("input") == BUILT_IN.text
 
 
 async def conversed(gateway: Gateway) -> Heard:
@@ -59,7 +71,7 @@ async def conversed(gateway: Gateway) -> Heard:
 
 
 async def test_a_turn_is_understood_and_spoken_over_http(
-    gateway: Gateway, model: ModelServer
+    gateway: Gateway, model: ModelServer, redis: Redis
 ) -> None:
     heard = await conversed(gateway)
     assert heard.transcript == "seven of clubs"
@@ -67,8 +79,12 @@ async def test_a_turn_is_understood_and_spoken_over_http(
     assert heard.done.status == "completed"
     assert 1.0 < heard.audio.size / 16_000 < 5.0
     assert np.abs(heard.audio).max() > 3_000
-    paths = [request.path for request in model.requests]
+    paths = [request.path for request in model.requests if not is_apology(request)]
     assert paths == [TRANSCRIPTIONS, "/v1/chat/completions", SPEECH]
+    async with asyncio.timeout(10):  # what the gateway says speaks with the same voice
+        while not await redis.exists(apology_key(gateway.agent.id)):  # noqa: ASYNC110  # another process writes it
+            await asyncio.sleep(0.01)
+    assert [r.body["voice"] for r in model.requests if is_apology(r)] == ["ivy"]
 
 
 async def test_what_was_said_shows_at_a_pause_and_costs_no_request_of_its_own(

@@ -145,6 +145,8 @@ async def test_what_is_far_ahead_leaves_the_cores_to_a_crowd_that_has_not_begun(
     crowd.append(Playing(order, lambda: now() - YOUNG_S))
     await order.turn(now() + 60)
     assert await took_s(2) < 0.4
+    unheard = Playing(order, now, due=now() + 60)  # nobody waits for it
+    assert unheard not in order.silent
     assert len(order.silent) == CROWD
     del crowd  # guesses that were thrown away
     gc.collect()

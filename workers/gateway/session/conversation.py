@@ -14,6 +14,7 @@ from workers.gateway.session.additions import Additions
 from workers.gateway.session.agent_in_force import AgentInForce
 from workers.gateway.session.client_calls import ClientCalls
 from workers.gateway.session.endpointing import Endpoint, EndpointRule
+from workers.gateway.session.own_apology import OwnApology
 from workers.gateway.session.playout import Playout
 from workers.gateway.session.reply import Emit
 from workers.gateway.session.turn import Kind, Reason, Record, Turn
@@ -47,6 +48,7 @@ class Conversation:
         emit: Emit,
         record: Record,
         calls: ClientCalls,
+        apology: OwnApology,
     ) -> None:
         self._session_id = session_id
         self._agent = agent
@@ -58,6 +60,7 @@ class Conversation:
         self._emit = emit
         self._record = record
         self._calls = calls
+        self._apology = apology
         self._early: deque[tuple[float, bytes]] = deque(maxlen=EARLY)
         self._listening: Turn | None = None
         self._endpoint: Endpoint | None = None
@@ -165,6 +168,7 @@ class Conversation:
             playout=self._playout,
             emit=self._emit,
             calls=self._calls,
+            apology=self._apology,
             after=self._after,
             instructions=instructions,
             record=self._record,
@@ -181,6 +185,7 @@ class Conversation:
 
     def _forget(self, turn: Turn) -> None:
         task = self._turns.pop(turn)
+        self._apology.look()
         if turn is self._listening:
             self._emit(SpeechStopped())
             self._stop_listening()

@@ -34,6 +34,7 @@ from workers.gateway.session.client_calls import ClientCalls
 from workers.gateway.session.conversation import Conversation
 from workers.gateway.session.endpointing import EndpointRule
 from workers.gateway.session.liveness import CONNECT_S, DEVICE, STRANGER, Life, Liveness
+from workers.gateway.session.own_apology import OwnApology
 from workers.gateway.session.peer import Peer
 from workers.gateway.session.playout import Playout
 from workers.gateway.session.sdp_offer import Offer
@@ -65,6 +66,7 @@ class Session:
         self.session_id = new_id("session")
         self.account = account
         self._agent = AgentInForce(agent, account, needs.agents, self._agent_changed)
+        self._apology = OwnApology(self._agent, needs.apologies)
         self._offer = offer
         self._loop = asyncio.get_running_loop()
         self._peer = Peer(self, needs.settings.ice_servers)
@@ -83,6 +85,7 @@ class Session:
             emit=self._channel.send,
             record=partial(needs.recorder.added, self.session_id),
             calls=self._calls,
+            apology=self._apology,
         )
         self._speech = SpeechInput(
             threshold=lambda: self._agent.detection.vad_threshold,
@@ -120,12 +123,14 @@ class Session:
         """Last until the session ends, then leave nothing of it behind."""
         structlog.contextvars.bind_contextvars(session_id=self.session_id)
         _log.info("session started", agent_id=self._agent.record.id)
+        self._apology.look()
         try:
             await self._ended.wait()
         finally:
             self._speech.close()
             await self._conversation.close()
             await self._agent.close()
+            await self._apology.close()
             self._channel.send(SessionEnded())
             await self._peer.close()
             await self._close_history()

@@ -14,8 +14,9 @@ from schemas.ids import new_id
 from schemas.session_history import MessageEntry, TurnEntry
 from schemas.turn import Cancel, Done, Instruct, ToolAsked, TurnError, TurnTask
 from workers.errors import EdgewiseError, StorageUnavailableError
-from workers.gateway.session.apology import apology
+from workers.gateway.session.apology import as_said
 from workers.gateway.session.client_calls import ClientCalls
+from workers.gateway.session.own_apology import OwnApology
 from workers.gateway.session.playout import Playout
 from workers.gateway.session.reply import Emit, Reply
 from workers.gateway.session.supervisor import Supervisor
@@ -50,6 +51,7 @@ class Turn:
         playout: Playout,
         emit: Emit,
         calls: ClientCalls,
+        apology: OwnApology,
         after: asyncio.Event | None = None,
         instructions: str | None = None,
         record: Record,
@@ -66,6 +68,7 @@ class Turn:
         self._record = record
         self._began = datetime.now(UTC)
         self._calls = calls
+        self._apology = apology
         self._after = after
         self._task = TurnTask(
             kind=kind,
@@ -146,10 +149,10 @@ class Turn:
         self.reply.report(None, attempt)
 
     def _apologise(self) -> None:
-        """Say the line of the gateway's own, unless the worker has said one."""
+        """Say what the gateway holds ready, unless the worker has apologised."""
         if self.reply.has_apologised:
             return
-        for entry in apology():
+        for entry in as_said(self._apology.current):
             self.reply.take(entry)
 
     async def _wait_until_due(self) -> None:
