@@ -153,7 +153,7 @@ async def test_a_key_opens_for_the_call_while_every_thread_waits_for_the_databas
 
 async def test_an_agents_own_deadline_makes_room_for_the_next_entry(owner: Owner) -> None:
     owner.servers[0].script = "stall"
-    owner.agent = owner.agent.model_copy(update={"deadlines": Deadlines(first_token=0.3)})
+    owner.agent = owner.agent.model_copy(update={"deadlines": Deadlines(first_token=1.5)})
     events = await owner.ask(llm_fallbacks=1, llm_next_entry_s=60)
     assert by(events) == (1, "own-1", 2)
     assert isinstance(events[0], Answered)
