@@ -157,7 +157,7 @@ async def test_an_agents_own_deadline_makes_room_for_the_next_entry(owner: Owner
     events = await owner.ask(llm_fallbacks=1, llm_next_entry_s=60)
     assert by(events) == (1, "own-1", 2)
     assert isinstance(events[0], Answered)
-    assert 300 <= events[0].failures[0].after_ms < 5_000
+    assert 1_500 <= events[0].failures[0].after_ms < 10_000
 
 
 def test_a_list_that_is_too_long_is_refused_whichever_way_it_came() -> None:
